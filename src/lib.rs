@@ -1,0 +1,5 @@
+//! `supervise` keeps one program running. The rooms of the house, a sentence each:
+#![deny(unsafe_code)]
+
+/// What happened, and what to do about it: the state machine.
+pub mod policy;
