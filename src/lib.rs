@@ -3,3 +3,7 @@
 
 /// What happened, and what to do about it: the state machine.
 pub mod policy;
+/// The status directory as a protocol: what both of its ends agree on.
+pub mod statusdir;
+/// System calls that need `unsafe`.
+pub mod sys;

@@ -1,0 +1,152 @@
+//! The fifos: `svcontrol` with its other name `control`, and `ok`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, linkat, mkfifoat, unlinkat};
+
+use super::Directory;
+
+const NAMES: [&str; 2] = ["svcontrol", "control"];
+/// One page: a writer can be this far ahead of us, and no further.
+const FIFO_SIZE: i32 = 4096;
+
+/// The open control fifo, or two where the names were given to different ones.
+#[derive(Debug)]
+pub struct Control {
+    fifos: Vec<Fifo>,
+}
+
+#[derive(Debug)]
+struct Fifo {
+    fd: OwnedFd,
+    device: u64,
+    inode: u64,
+}
+
+impl Control {
+    /// Opens the control fifo under both of its names, and makes what is missing. What stands there and is no fifo is
+    /// replaced; `warn` is told its name.
+    ///
+    /// # Errors
+    /// The name, and what the system call that failed says.
+    pub fn open(dir: &Directory, mut warn: impl FnMut(&str)) -> Result<Self, (&'static str, Errno)> {
+        for name in NAMES {
+            if stat(dir, name).is_some_and(|stat| !is_fifo(&stat)) {
+                unlinkat(dir, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| (name, errno))?;
+                warn(name);
+            }
+        }
+        let there = NAMES.map(|name| stat(dir, name).is_some());
+        let (first, other) = if !there[0] && there[1] { (NAMES[1], NAMES[0]) } else { (NAMES[0], NAMES[1]) };
+        if there == [false, false] {
+            make(dir, first).map_err(|errno| (first, errno))?;
+        }
+        if there != [true, true] {
+            match linkat(dir, first, dir, other, AtFlags::empty()) {
+                // Where no hard link can be made (another's fifo, protected_hardlinks), a second one serves as well.
+                Err(Errno::EPERM | Errno::EMLINK | Errno::EOPNOTSUPP) => make(dir, other),
+                result => result,
+            }
+            .map_err(|errno| (other, errno))?;
+        }
+        let mut fifos: Vec<Fifo> = Vec::with_capacity(1);
+        for name in NAMES {
+            let fifo = Fifo::open(dir, name).map_err(|errno| (name, errno))?;
+            if fifos.iter().all(|known| (known.device, known.inode) != (fifo.device, fifo.inode)) {
+                fifos.push(fifo);
+            }
+        }
+        Ok(Self { fifos })
+    }
+
+    /// Both names still lead to the fifos that are open.
+    #[must_use]
+    pub fn is_in_place(&self, dir: &Directory) -> bool {
+        NAMES.iter().all(|name| {
+            stat(dir, name).is_some_and(|stat| {
+                self.fifos.iter().any(|fifo| (fifo.device, fifo.inode) == (stat.st_dev, stat.st_ino))
+            })
+        })
+    }
+
+    /// The descriptors to wait for.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fifos.iter().map(|fifo| fifo.fd.as_fd())
+    }
+
+    /// Reads once from each fifo, never waiting, and appends what was there.
+    pub fn read(&self, into: &mut Vec<u8>) {
+        let mut buffer = [0; FIFO_SIZE as usize];
+        for fifo in &self.fifos {
+            if let Ok(length) = nix::unistd::read(&fifo.fd, &mut buffer) {
+                into.extend_from_slice(&buffer[..length]);
+            }
+        }
+    }
+}
+
+impl Fifo {
+    fn open(dir: &Directory, name: &str) -> Result<Self, Errno> {
+        // Open for writing too: otherwise the end of each writer would look like the end of the fifo (fifo(7)).
+        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(dir, name, flags, Mode::empty())?;
+        let stat = fstat(&fd)?;
+        if !is_fifo(&stat) {
+            return Err(Errno::EEXIST);
+        }
+        let _ = crate::sys::set_pipe_size(fd.as_fd(), FIFO_SIZE); // EBUSY: more than that waits already
+        Ok(Self { fd, device: stat.st_dev, inode: stat.st_ino })
+    }
+}
+
+/// The fifo that tells clients that a supervise lives: only then can it be opened for writing without waiting.
+#[derive(Debug)]
+pub struct OkFifo {
+    _fd: OwnedFd,
+}
+
+impl OkFifo {
+    const NAME: &str = "ok";
+
+    /// Makes it, in the place of whatever stands there, and holds it open for reading.
+    ///
+    /// # Errors
+    /// What the system call that failed says.
+    pub fn open(dir: &Directory) -> Result<Self, Errno> {
+        if stat(dir, Self::NAME).is_some() {
+            unlinkat(dir, Self::NAME, UnlinkatFlags::NoRemoveDir)?;
+        }
+        make(dir, Self::NAME)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(Self { _fd: openat(dir, Self::NAME, flags, Mode::empty())? })
+    }
+
+    /// Removes it: supervise ends by itself.
+    pub fn remove(&self, dir: &Directory) {
+        let _ = unlinkat(dir, Self::NAME, UnlinkatFlags::NoRemoveDir); // held by nobody, it says the same
+    }
+}
+
+fn stat(dir: &Directory, name: &str) -> Option<FileStat> {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
+}
+
+fn is_fifo(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO
+}
+
+fn make(dir: &Directory, name: &str) -> Result<(), Errno> {
+    let mode = Mode::from_bits_truncate(0o600);
+    mkfifoat(dir, name, mode)?;
+    // The umask may have taken bits away. Opened for both sides, since a fifo opened for one would wait.
+    let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match openat(dir, name, flags, Mode::empty()) {
+        Ok(fifo) => fchmod(&fifo, mode),
+        // With a umask that forbids even the owner.
+        Err(Errno::EACCES) => nix::sys::stat::fchmodat(dir, name, mode, nix::sys::stat::FchmodatFlags::NoFollowSymlink),
+        Err(errno) => Err(errno),
+    }
+}

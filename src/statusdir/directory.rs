@@ -1,0 +1,95 @@
+//! The open status directory: every file in it is reached through its descriptor, so that it may be renamed.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+/// An open status directory.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// Why it could not be made or entered.
+#[derive(Debug)]
+pub struct OpenError {
+    /// `make` or `enter`.
+    pub doing: &'static str,
+    /// Which folder.
+    pub path: PathBuf,
+    /// Why.
+    pub cause: io::Error,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = super::escape(self.cause.to_string().as_bytes());
+        let path = super::escape(self.path.as_os_str().as_encoded_bytes());
+        write!(f, "unable to {} {path}: {cause}", self.doing)
+    }
+}
+
+impl Directory {
+    /// Opens a status directory, and makes it and the folders above it where they are missing.
+    ///
+    /// # Errors
+    /// [`OpenError`] says which folder, and why.
+    pub fn make(path: &Path) -> Result<Self, OpenError> {
+        let fail = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |cause| OpenError { doing, path, cause }
+        };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(fail("make", parent))?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail("make", path)(error)),
+            _ => {}
+        }
+        Self::open(path).map_err(|errno| fail("enter", path)(errno.into()))
+    }
+
+    /// Opens a status directory that is there.
+    ///
+    /// # Errors
+    /// What open(2) says.
+    pub fn open(path: &Path) -> Result<Self, Errno> {
+        let fd = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// The path by which it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens one of the service's output files, following only a link of root's or our own.
+    ///
+    /// # Errors
+    /// What open(2) says; `ELOOP` for a link of somebody else's.
+    pub fn open_output(&self, name: &CStr) -> Result<OwnedFd, Errno> {
+        crate::sys::open_owned_link(self.as_fd(), name, nix::libc::O_RDONLY)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Directory {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}

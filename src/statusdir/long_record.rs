@@ -1,0 +1,196 @@
+//! The text of `state`: one `key : value` a line, in an order that never changes.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::policy::{Ended, LastExit, Stamp, Wanted, Window};
+
+use super::ended_text;
+
+/// The long record (docs/operation.md, "The long record"). A key without a value is left out.
+#[derive(Clone, Debug)]
+pub struct LongRecord<'a> {
+    /// The module's name.
+    pub module: &'a [u8],
+    /// The pid of supervise.
+    pub supervise: u32,
+    /// The version of supervise.
+    pub version: &'a str,
+    /// The words of the command, joined by blanks.
+    pub command: &'a [u8],
+    /// The path of supervise.conf.
+    pub conf: Option<&'a [u8]>,
+    /// When it was read.
+    pub conf_read: Option<Stamp>,
+    /// What is wrong with it.
+    pub conf_problem: Option<&'a str>,
+    /// The service's pid.
+    pub pid: Option<u32>,
+    /// `down`, `up`, `stopping`, `pacing`, `hook` or `gave-up`.
+    pub state: &'a str,
+    /// When that began.
+    pub since: Stamp,
+    /// What the operator asked for.
+    pub wanted: Wanted,
+    /// The service is paused.
+    pub paused: bool,
+    /// Alarms are off.
+    pub alarms_off: bool,
+    /// The service was started by a supervise that has died.
+    pub adopted: bool,
+    /// When the next start is due.
+    pub next_start: Option<Stamp>,
+    /// The last exit.
+    pub last_exit: Option<LastExit>,
+    /// Starts of the service.
+    pub starts: u64,
+    /// Exits of the service.
+    pub exits: u64,
+    /// The open alarm window.
+    pub window: Option<Window>,
+    /// Alarms that were not delivered yet.
+    pub undelivered: u64,
+}
+
+impl LongRecord<'_> {
+    /// The text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(768);
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(out, "{key} : {value}"); // writing to a String cannot fail
+        };
+        let yes_no = |flag: bool| if flag { "yes" } else { "no" };
+        line("module", &escape(self.module));
+        line("supervise", &self.supervise.to_string());
+        line("version", self.version);
+        line("command", &escape(self.command));
+        if let Some(conf) = self.conf {
+            line("conf", &escape(conf));
+        }
+        if let Some(read) = self.conf_read {
+            line("conf_read", &time(read));
+        }
+        if let Some(problem) = self.conf_problem {
+            line("conf_problem", &escape(problem.as_bytes()));
+        }
+        line("pid", &self.pid.unwrap_or(0).to_string());
+        line("state", self.state);
+        line("since", &time(self.since));
+        line(
+            "wanted",
+            match self.wanted {
+                Wanted::Up => "up",
+                Wanted::Down => "down",
+                Wanted::Once => "once",
+            },
+        );
+        line("paused", yes_no(self.paused && self.pid.is_some()));
+        line("alarms", yes_no(!self.alarms_off));
+        line("adopted", yes_no(self.adopted));
+        if let Some(start) = self.next_start {
+            line("next_start", &time(start));
+        }
+        if let Some(last) = self.last_exit {
+            // A status that may still come is unknown to a reader.
+            let ended = if last.ended == Ended::Pending { Ended::Unknown } else { last.ended };
+            line("last_exit", &ended_text(ended));
+            line("last_exit_at", &time(last.at));
+            if let Some(ran) = last.ran_ns {
+                let ran = Duration::from_nanos(ran);
+                line("last_ran", &format!("{}.{:09}", ran.as_secs(), ran.subsec_nanos()));
+            }
+            line("last_exit_expected", yes_no(last.expected));
+        }
+        line("starts", &self.starts.to_string());
+        line("exits", &self.exits.to_string());
+        if let Some(window) = self.window {
+            line("window_opened", &time(window.opened_at));
+        }
+        line("window_exits", &self.window.map_or(0, |window| window.exits).to_string());
+        line("window_coredumps", &self.window.map_or(0, |window| window.coredumps).to_string());
+        line("undelivered", &self.undelivered.to_string());
+        out
+    }
+}
+
+/// Unix seconds with nine decimals.
+fn time(stamp: Stamp) -> String {
+    format!("{}.{:09}", stamp.seconds(), stamp.nanos())
+}
+
+/// Text from outside on a line of ours: control bytes, backslashes and what is not UTF-8 become `\xNN`.
+#[must_use]
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() || character == '\\' {
+                let mut buffer = [0; 4];
+                escape_bytes(character.encode_utf8(&mut buffer).as_bytes(), &mut out);
+            } else {
+                out.push(character);
+            }
+        }
+        escape_bytes(chunk.invalid(), &mut out);
+    }
+    out
+}
+
+fn escape_bytes(bytes: &[u8], out: &mut String) {
+    for byte in bytes {
+        let _ = write!(out, "\\x{byte:02x}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Moment;
+
+    #[test]
+    fn golden_text() {
+        let full = LongRecord {
+            module: b"a\nb\\\xff\xe5\xba\x94",
+            supervise: 7,
+            version: "0.1.0",
+            command: b"sleep 1",
+            conf: Some(b"supervise.conf"),
+            conf_read: Some(Stamp(1_000_000_001)),
+            conf_problem: Some("3: x: unknown"),
+            pid: Some(8),
+            state: "up",
+            since: Stamp(2_500_000_000),
+            wanted: Wanted::Once,
+            paused: true,
+            alarms_off: true,
+            adopted: true,
+            next_start: Some(Stamp(3_000_000_000)),
+            last_exit: Some(LastExit {
+                ended: Ended::Signal { number: 11, core: true },
+                at: Stamp(2_000_000_000),
+                moment: Moment(0),
+                ran_ns: Some(1_500_000_000),
+                expected: false,
+            }),
+            starts: 3,
+            exits: 2,
+            window: Some(Window { opened: Moment(0), opened_at: Stamp(1_000_000_000), exits: 2, coredumps: 1 }),
+            undelivered: 1,
+        };
+        assert_eq!(
+            full.encode(),
+            "module : a\\x0ab\\x5c\\xff应\nsupervise : 7\nversion : 0.1.0\ncommand : sleep 1\nconf : supervise.conf\n\
+             conf_read : 1.000000001\nconf_problem : 3: x: unknown\npid : 8\nstate : up\nsince : 2.500000000\n\
+             wanted : once\npaused : yes\nalarms : no\nadopted : yes\nnext_start : 3.000000000\n\
+             last_exit : signal SEGV core\nlast_exit_at : 2.000000000\nlast_ran : 1.500000000\n\
+             last_exit_expected : no\nstarts : 3\nexits : 2\nwindow_opened : 1.000000000\nwindow_exits : 2\n\
+             window_coredumps : 1\nundelivered : 1\n"
+        );
+    }
+
+    #[test]
+    fn nothing_breaks_a_line() {
+        assert_eq!(escape("\u{85}\u{9b}x\t\x7f".as_bytes()), "\\xc2\\x85\\xc2\\x9bx\\x09\\x7f");
+    }
+}

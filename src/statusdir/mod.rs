@@ -1,0 +1,24 @@
+//! The status directory as a protocol: the names, the bytes and the locks that both of its ends agree on.
+#![forbid(unsafe_code)]
+
+mod claim;
+mod commands;
+mod control;
+mod directory;
+mod ended;
+mod lock;
+mod long_record;
+mod name;
+mod record;
+mod replace;
+
+pub use claim::{Claim, ClaimBlock, Debt, StderrMark};
+pub use commands::{byte_of, command_of, is_ignored};
+pub use control::{Control, OkFifo};
+pub use directory::{Directory, OpenError};
+pub use ended::{ended_from_text, ended_text};
+pub use lock::{Lock, LockError};
+pub use long_record::{LongRecord, escape};
+pub use name::{Module, NameError};
+pub use record::Record;
+pub use replace::replace;

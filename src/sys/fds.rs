@@ -1,0 +1,100 @@
+//! What is done to descriptors that no safe wrapper offers.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+
+/// Closes every descriptor from `first` on: whatever the caller had open is no business of a background process.
+pub fn close_from(first: RawFd) {
+    // SAFETY: called at start, before this process has opened anything above stderr that it still uses.
+    unsafe { close_range(first, 0) };
+}
+
+/// Makes every descriptor from `first` on close-on-exec, so that no service inherits what the caller left open.
+pub fn close_on_exec_from(first: RawFd) {
+    // SAFETY: changes flags only.
+    unsafe { close_range(first, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+/// close_range(2), by hand on kernels that lack it (before 5.9).
+unsafe fn close_range(first: RawFd, flags: libc::c_uint) {
+    let from = libc::c_uint::try_from(first).unwrap_or(0);
+    // SAFETY: the caller answers for the descriptors.
+    if unsafe { libc::syscall(libc::SYS_close_range, from, libc::c_uint::MAX, flags) } == 0 {
+        return;
+    }
+    // SAFETY: sysconf has no preconditions.
+    let open_max = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+    for fd in first..RawFd::try_from(open_max).unwrap_or(1024) {
+        // SAFETY: the caller answers for the descriptors; one that is not open is refused with EBADF.
+        unsafe {
+            if flags == 0 {
+                libc::close(fd);
+            } else {
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
+    }
+}
+
+/// Takes the exclusive flock(2) on an open file without waiting. It is held until every copy of the descriptor,
+/// also in children, is closed.
+///
+/// # Errors
+/// `EWOULDBLOCK` where somebody holds it.
+pub fn lock_exclusively(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: a system call on a descriptor that is open.
+    Errno::result(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
+}
+
+/// Makes a pipe as small as it can be: `bytes` is rounded up to a page by the kernel.
+///
+/// # Errors
+/// `EBUSY` where more than that waits in it already.
+pub fn set_pipe_size(fd: BorrowedFd<'_>, bytes: i32) -> Result<(), Errno> {
+    // SAFETY: a system call on a descriptor that is open.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
+}
+
+/// Asks for SIGIO whenever a name in the directory appears, disappears or is renamed (fcntl(2), F_NOTIFY).
+///
+/// inotify would do the same for a descriptor and one of the 128 instances that a user may have.
+///
+/// # Errors
+/// `EINVAL` where the kernel was built without it.
+pub fn watch_directory(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    const NAMES: libc::c_uint = 0x4 | 0x8 | 0x10 | 0x8000_0000; // DN_CREATE, DN_DELETE, DN_RENAME, DN_MULTISHOT
+    const F_NOTIFY: libc::c_int = 1026;
+    // SAFETY: a system call on a descriptor that is open.
+    Errno::result(unsafe { libc::fcntl(dir.as_raw_fd(), F_NOTIFY, NAMES) }).map(drop)
+}
+
+/// Opens `name` in `dir`, following a symbolic link only if root or the caller itself owns it. Never blocks: a fifo
+/// nobody reads is an error. Async-signal-safe. `flags` beyond what is always set: the access mode, O_CREAT, O_APPEND.
+///
+/// # Errors
+/// `ELOOP` where somebody else owns the link, else what open(2) says.
+pub fn open_owned_link(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    let always = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+    // SAFETY: the name is a C string and the directory open; what is returned is a new descriptor, owned by nobody else.
+    let open = |more: libc::c_int| unsafe {
+        let fd = Errno::result(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | always | more, 0o666))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    };
+    match open(libc::O_NOFOLLOW) {
+        Err(Errno::ELOOP) => {
+            // SAFETY: all-zero bytes are a valid stat; the pointers are to values of ours.
+            let owner = unsafe {
+                let mut stat = std::mem::zeroed::<libc::stat>();
+                let flags = libc::AT_SYMLINK_NOFOLLOW;
+                Errno::result(libc::fstatat(dir.as_raw_fd(), name.as_ptr(), &raw mut stat, flags))?;
+                stat.st_uid
+            };
+            // SAFETY: no preconditions.
+            let own = unsafe { libc::geteuid() };
+            if owner == 0 || owner == own { open(0) } else { Err(Errno::ELOOP) }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,118 @@
+//! Processes: forking into the background, signalling, reaping.
+
+use std::mem::MaybeUninit;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::policy::Ended;
+
+/// Which side of a fork this is.
+#[derive(Clone, Copy, Debug)]
+pub enum Forked {
+    /// The old process; it has this child.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Forks the calling process.
+///
+/// # Errors
+/// What fork(2) says.
+pub fn fork_background() -> Result<Forked, Errno> {
+    // SAFETY: called while this process has one thread, so the child may go on as freely as the parent.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(Pid::from_raw(pid))),
+    }
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One process.
+    Process,
+    /// Its process group.
+    Group,
+}
+
+/// Sends a signal to an unreaped child, whose pid therefore cannot have been given to another process, or to the
+/// process group it leads.
+///
+/// # Errors
+/// What kill(2) says.
+pub fn kill(pid: Pid, target: Target, signal: Signal) -> Result<(), Errno> {
+    if pid.as_raw() <= 1 {
+        return Err(Errno::ESRCH); // 0, 1 and negative numbers mean something else to kill(2)
+    }
+    match target {
+        Target::Process => nix::sys::signal::kill(pid, signal),
+        Target::Group => nix::sys::signal::killpg(pid, signal),
+    }
+}
+
+/// A child that has ended and was reaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Reaped {
+    /// The pid that it had.
+    pub pid: Pid,
+    /// How it ended.
+    pub ended: Ended,
+    /// Peak resident memory, in KiB.
+    pub peak_kib: u64,
+    /// User and system time, in microseconds.
+    pub cpu_us: (u64, u64),
+}
+
+/// Reaps one child that has ended, if there is one, whichever it is. `before` is called with its pid while it is
+/// still a zombie, so that its pid, and the process group of that number, is still its own.
+pub fn reap_next(before: impl FnOnce(Pid)) -> Option<Reaped> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: all-zero bytes are a valid siginfo; without a child to report the pid in it stays 0 (waitid(2)).
+    let pid = unsafe {
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        if libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) != 0 {
+            return None; // ECHILD: there are no children
+        }
+        info.assume_init().si_pid()
+    };
+    if pid == 0 {
+        return None;
+    }
+    before(Pid::from_raw(pid));
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointers are to values of ours, and all-zero bytes are a valid rusage.
+    let (got, usage) = unsafe {
+        let got = libc::wait4(pid, &raw mut status, libc::WNOHANG, usage.as_mut_ptr());
+        (got, usage.assume_init())
+    };
+    let micros = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+    };
+    (got == pid).then(|| Reaped {
+        pid: Pid::from_raw(pid),
+        ended: ended(status),
+        peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        cpu_us: (micros(usage.ru_utime), micros(usage.ru_stime)),
+    })
+}
+
+/// What a wait status says.
+pub(super) fn ended(status: i32) -> Ended {
+    if libc::WIFEXITED(status) {
+        Ended::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
+    } else if libc::WIFSIGNALED(status) {
+        Ended::Signal { number: libc::WTERMSIG(status), core: libc::WCOREDUMP(status) }
+    } else {
+        Ended::Unknown
+    }
+}
+
+/// The kernel is to send KILL to the calling process when its parent dies. Async-signal-safe.
+pub fn set_ended_by_parent() {
+    // SAFETY: takes plain numbers. It cannot fail for a signal that exists.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}

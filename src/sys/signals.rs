@@ -1,0 +1,102 @@
+//! The signals that supervise itself gets, as descriptor reads instead of handlers.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// What the signals that came since the last look ask for; several of a kind count once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wakeup {
+    /// TERM or INT.
+    pub terminate: bool,
+    /// HUP.
+    pub reload: bool,
+    /// A child has ended.
+    pub child: bool,
+    /// A name in the status directory changed.
+    pub directory: bool,
+}
+
+/// The open signalfd(2).
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+}
+
+/// Brings the signals of this process into a known state, whatever the caller had left: every disposition is the
+/// default, and all that could end or stop supervise by accident are blocked. TSTP, TTIN, TTOU and those that report
+/// a fault keep their meaning. HUP stays ignored if it was (nohup). TERM, INT, HUP, CHLD and IO are read from the
+/// descriptor that is returned.
+///
+/// # Errors
+/// What signalfd(2) says.
+pub fn take_over_signals() -> Result<Signals, Errno> {
+    let hup_ignored = ignored(libc::SIGHUP);
+    for number in 1..=libc::SIGRTMAX() {
+        if number == libc::SIGKILL || number == libc::SIGSTOP || (number == libc::SIGHUP && hup_ignored) {
+            continue;
+        }
+        // SAFETY: the default action has no code of ours. glibc refuses its own two signals, which is as well.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    let mut blocked = SigSet::all();
+    for kept in [
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGABRT,
+        Signal::SIGTRAP,
+        Signal::SIGSYS,
+        Signal::SIGTSTP,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+        Signal::SIGCONT,
+    ] {
+        blocked.remove(kept);
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
+    let mut wanted = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD, Signal::SIGIO] {
+        wanted.add(signal);
+    }
+    if !hup_ignored {
+        wanted.add(Signal::SIGHUP);
+    }
+    let fd = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    Ok(Signals { fd })
+}
+
+fn ignored(number: libc::c_int) -> bool {
+    // SAFETY: all-zero bytes are a valid sigaction, and the old one is only read.
+    unsafe {
+        let mut old = std::mem::zeroed::<libc::sigaction>();
+        libc::sigaction(number, std::ptr::null(), &raw mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+impl Signals {
+    /// Reads all that have come; none is left behind.
+    #[must_use]
+    pub fn take(&mut self) -> Wakeup {
+        let mut wakeup = Wakeup::default();
+        while let Ok(Some(info)) = self.fd.read_signal() {
+            match i32::try_from(info.ssi_signo).unwrap_or(0) {
+                libc::SIGTERM | libc::SIGINT => wakeup.terminate = true,
+                libc::SIGHUP => wakeup.reload = true,
+                libc::SIGCHLD => wakeup.child = true,
+                libc::SIGIO => wakeup.directory = true,
+                _ => {}
+            }
+        }
+        wakeup
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,220 @@
+//! From fork to exec: a straight line of named steps, each of which tells if it fails, and why.
+//!
+//! The child is a copy of a process with one thread, so it could do anything; it does only what cannot block for
+//! long, and allocates nothing, so that the way from a death to the next exec stays short.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{Pid, pipe2};
+
+use super::fds::open_owned_link;
+use super::{Program, boot_ns};
+
+/// A step of the child between fork and exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// Joining a process group, or a session, of its own.
+    Group = 1,
+    /// Giving the program clean signals.
+    Signals = 2,
+    /// Opening `__stdout`; the program gets /dev/null instead.
+    Stdout = 3,
+    /// Opening `__stderr`; the program gets /dev/null instead.
+    Stderr = 4,
+    /// Writing the claim; the program starts all the same.
+    Claim = 5,
+    /// Executing the program.
+    Exec = 6,
+}
+
+impl Step {
+    /// Every step, in its order.
+    pub const ALL: [Self; 6] = [Self::Group, Self::Signals, Self::Stdout, Self::Stderr, Self::Claim, Self::Exec];
+
+    /// The step with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&step| step as u8 == number)
+    }
+
+    /// One word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Signals => "signals",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Claim => "claim",
+            Self::Exec => "exec",
+        }
+    }
+
+    /// Without this step there is no start.
+    #[must_use]
+    pub fn is_fatal(self) -> bool {
+        match self {
+            Self::Group | Self::Signals | Self::Exec => true,
+            Self::Stdout | Self::Stderr | Self::Claim => false,
+        }
+    }
+}
+
+/// A step that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Which.
+    pub step: Step,
+    /// Why.
+    pub errno: Errno,
+}
+
+/// Where the output of a program goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Output<'a> {
+    /// Where supervise's own goes.
+    Inherit,
+    /// To `__stdout` and `__stderr` in this directory, opened anew.
+    Files(BorrowedFd<'a>),
+}
+
+/// Gives the whole claim block in the child, from its pid and a time on the clock of [`boot_ns`] that is not before
+/// its fork. Must not allocate.
+pub trait StampClaim {
+    /// The block, stamped.
+    fn stamp(&mut self, pid: u32, boot_ns: u64) -> &[u8];
+}
+
+/// A program to be started.
+pub struct Launch<'a> {
+    /// The program.
+    pub program: &'a Program,
+    /// Where its output goes.
+    pub output: Output<'a>,
+    /// It starts with HUP ignored.
+    pub hup_ignored: bool,
+    /// It gets KILL when supervise dies.
+    pub ends_with_parent: bool,
+    /// The claim's file, and what gives the block to write there.
+    pub claim: Option<(BorrowedFd<'a>, &'a mut dyn StampClaim)>,
+}
+
+/// A program that was forked.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its pid.
+    pub pid: Pid,
+    /// Steps that failed are read from here; its end without one that is fatal is the exec.
+    pub report: OwnedFd,
+}
+
+/// Forks, and lets the child take its steps. stdin is the caller's (supervise's own is /dev/null).
+///
+/// # Errors
+/// The pipe or the fork was refused; there is no child.
+pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
+    let (report, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    // SAFETY: this process has one thread, so the child finds every lock of the C library free; and it makes system
+    // calls only.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => {
+            let failed = run_child(&mut launch, tell.as_fd());
+            send(tell.as_fd(), failed);
+            // SAFETY: ends this copy of the process without running what the original registered for its exit.
+            unsafe { libc::_exit(127) }
+        }
+        pid => {
+            let pid = Pid::from_raw(pid);
+            // Both sides do this, so that it holds for whichever comes first (setpgid(2), EACCES after the exec).
+            let _ = nix::unistd::setpgid(pid, pid);
+            Ok(Launched { pid, report })
+        }
+    }
+}
+
+/// The child's line of steps; returns the one that failed.
+fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
+    let failed = |step| move |errno| Report { step, errno };
+    let steps = |launch: &mut Launch<'_>| -> Result<(), Report> {
+        nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(failed(Step::Group))?;
+        if launch.ends_with_parent {
+            super::set_ended_by_parent();
+        }
+        let hup = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: neither disposition has code of ours. All other signals have the default already.
+        unsafe { libc::signal(libc::SIGHUP, hup) };
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(failed(Step::Signals))?;
+        if let Output::Files(dir) = launch.output {
+            redirect(dir, c"__stdout", 1, Step::Stdout, tell);
+            redirect(dir, c"__stderr", 2, Step::Stderr, tell);
+        }
+        if let Some((file, claim)) = launch.claim.as_mut() {
+            let block = claim.stamp(std::process::id(), boot_ns());
+            // SAFETY: writes from a slice that is alive.
+            let written = unsafe { libc::pwrite(file.as_raw_fd(), block.as_ptr().cast(), block.len(), 0) };
+            if usize::try_from(written) != Ok(block.len()) {
+                let errno = if written < 0 { Errno::last() } else { Errno::ENOSPC };
+                send(tell, Report { step: Step::Claim, errno });
+            }
+        }
+        Ok(())
+    };
+    match steps(launch) {
+        Ok(()) => Report { step: Step::Exec, errno: launch.program.exec() },
+        Err(report) => report,
+    }
+}
+
+/// Makes `name` in `dir` the descriptor `number`, or /dev/null (which is what stdin is) where that fails.
+fn redirect(dir: BorrowedFd<'_>, name: &std::ffi::CStr, number: i32, step: Step, tell: BorrowedFd<'_>) {
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
+    let source = match open_owned_link(dir, name, flags) {
+        Ok(file) => {
+            // O_NONBLOCK was for the opening alone. O_APPEND stays.
+            // SAFETY: system calls on descriptors that are open.
+            unsafe {
+                libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND);
+                libc::dup2(file.as_raw_fd(), number);
+            }
+            return;
+        }
+        Err(errno) => {
+            send(tell, Report { step, errno });
+            0
+        }
+    };
+    // SAFETY: a system call on plain numbers.
+    unsafe { libc::dup2(source, number) };
+}
+
+const MESSAGE: usize = 5;
+
+fn send(tell: BorrowedFd<'_>, report: Report) {
+    let errno = (report.errno as i32).to_ne_bytes();
+    let message: [u8; MESSAGE] = [report.step as u8, errno[0], errno[1], errno[2], errno[3]];
+    let _ = nix::unistd::write(tell, &message); // nobody is left to tell of it where this fails
+}
+
+/// Reads what the child has told so far. The flag: no more will come, since it has executed its program or ended.
+#[must_use]
+pub fn read_reports(from: BorrowedFd<'_>) -> (Vec<Report>, bool) {
+    let mut reports = Vec::new();
+    loop {
+        let mut message = [0; MESSAGE];
+        match nix::unistd::read(from, &mut message) {
+            Ok(MESSAGE) => {
+                let errno = i32::from_ne_bytes([message[1], message[2], message[3], message[4]]);
+                if let Some(step) = Step::from_number(message[0]) {
+                    reports.push(Report { step, errno: Errno::from_raw(errno) });
+                }
+            }
+            Ok(_) => return (reports, true),
+            Err(Errno::EINTR) => {}
+            Err(_) => return (reports, false),
+        }
+    }
+}
