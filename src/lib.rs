@@ -1,11 +1,17 @@
 //! `supervise` keeps one program running. The rooms of the house, a sentence each:
 #![deny(unsafe_code)]
 
+/// Alarms: what a message says, and the spool that holds it.
+pub mod alarm;
+/// From the words of a command line to what is to be done, and back to texts and exit codes.
+pub mod commands;
 /// Turns the text of supervise.conf into settings.
 pub mod config;
 /// What happened, and what to do about it: the state machine.
 pub mod policy;
 /// The status directory as a protocol: what both of its ends agree on.
 pub mod statusdir;
+/// The part that waits: it performs what the policy decides.
+pub mod supervisor;
 /// System calls that need `unsafe`.
 pub mod sys;

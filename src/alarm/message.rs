@@ -1,0 +1,198 @@
+//! What an alarm says: the subject line and the body, from the facts of the exit.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::core_file::{Dumped, core_file};
+use super::stderr_tail::{LINES, tail};
+use crate::policy::{Alarm, AlarmKind, Ended, Next, Stamp};
+use crate::statusdir::{Debt, Directory, ended_text, escape};
+use crate::sys::local_time;
+
+/// What does not depend on the exit.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The host's name.
+    pub host: &'a str,
+    /// The module's name.
+    pub module: &'a [u8],
+    /// The words of the command, joined by blanks.
+    pub command: &'a [u8],
+    /// Who is to get a mail.
+    pub mail: &'a [String],
+    /// Which numbers are to get a short message.
+    pub gsm: &'a [String],
+}
+
+/// The message file: header lines, an empty line, the body. It depends on nothing but its arguments, the core file
+/// and the lines of `__stderr` before the mark: written twice it is the same.
+#[must_use]
+pub fn message(debt: &Debt, facts: Facts<'_>, dir: &Directory) -> String {
+    let mut out = String::with_capacity(4096);
+    let mut header = |key: &str, value: &str| {
+        let _ = writeln!(out, "{key}: {value}"); // writing to a String cannot fail
+    };
+    let host = escape(facts.host.as_bytes());
+    header("Message-ID", &format!("<{}@{host}>", debt.id));
+    header("Date", &rfc5322_date(debt.alarm.at));
+    header("Subject", &subject(&debt.alarm, &host, facts.module));
+    for address in facts.mail {
+        header("To", &escape(address.as_bytes()));
+    }
+    for number in facts.gsm {
+        header("Gsm", &escape(number.as_bytes()));
+    }
+    out.push('\n');
+    body(debt, facts, dir, &mut out);
+    out
+}
+
+/// `2026-11-21 01:25:00 [Alarm: HOST] Service NAME exited!` and its two sisters.
+fn subject(alarm: &Alarm, host: &str, module: &[u8]) -> String {
+    let what = match alarm.kind {
+        AlarmKind::Exited => "exited!".to_owned(),
+        AlarmKind::Coredump => "exited with coredump!".to_owned(),
+        AlarmKind::GaveUp { tries } => format!("exited, supervise gave up after {tries} tries!"),
+    };
+    format!("{} [Alarm: {host}] Service {} {what}", local_text(alarm.at), escape(module))
+}
+
+fn body(debt: &Debt, facts: Facts<'_>, dir: &Directory, out: &mut String) {
+    let Alarm { exit, at, ran, window_exit, window_coredumps, window_ends, next, .. } = debt.alarm;
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(out, "{key:<13}{value}");
+    };
+    let command = escape(facts.command);
+    line("host:", &escape(facts.host.as_bytes()));
+    line("module:", &escape(facts.module));
+    line("command:", &command);
+    line("pid:", &exit.pid.to_string());
+    line("ended:", &ended_words(exit.ended));
+    if let Ended::Signal { number, core: true } = exit.ended {
+        let started = at.seconds().saturating_sub(ran.map_or(0, |ran| ran.as_secs() + 1));
+        let dumped = Dumped {
+            pid: exit.pid,
+            signal: number,
+            host: facts.host,
+            program: command.split(' ').next().unwrap_or(""),
+            not_before: started,
+        };
+        if let Some(path) = core_file(dumped) {
+            line("core file:", &escape(path.as_os_str().as_encoded_bytes()));
+        }
+    }
+    line("ended at:", &local_text(at));
+    line("ran for:", &ran.map_or_else(|| "unknown".to_owned(), duration_words));
+    line("peak memory:", &exit.peak_kib.map_or_else(|| "unknown".to_owned(), |kib| format!("{kib} KiB")));
+    let cpu = exit.cpu_us.map(|(user, system)| {
+        let seconds = |micros: u64| duration_words(Duration::from_micros(micros));
+        format!("{} user, {} system", seconds(user), seconds(system))
+    });
+    line("CPU time:", cpu.as_deref().unwrap_or("unknown"));
+    line(
+        "window:",
+        &format!(
+            "unexpected exit {window_exit}, {window_coredumps} with coredump; the window ends at {}",
+            local_text(window_ends)
+        ),
+    );
+    line("next:", &next_words(next));
+    if debt.merged > 0 {
+        line("also:", &format!("{} earlier alarms for which there was no room", debt.merged));
+    }
+    match debt.stderr.and_then(|mark| tail(dir, mark)) {
+        None => out.push_str("\n__stderr of the time of the exit is not there any more.\n"),
+        Some(lines) if lines.is_empty() => out.push_str("\n__stderr was empty.\n"),
+        Some(lines) => {
+            let _ = writeln!(out, "\nThe last lines of __stderr at the exit ({LINES} at most):\n");
+            for line in lines {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+    }
+}
+
+fn ended_words(ended: Ended) -> String {
+    match ended {
+        Ended::Code(code) => format!("by itself, exit code {code}"),
+        Ended::Signal { core, .. } => {
+            let name = ended_text(ended);
+            let name = name.trim_start_matches("signal ").trim_end_matches(" core");
+            format!("by signal {name}{}", if core { ", with coredump" } else { "" })
+        }
+        Ended::NotStarted { errno, .. } => {
+            format!("it was never started: {}", nix::errno::Errno::from_raw(errno).desc())
+        }
+        Ended::Unknown | Ended::Pending => "unknown: the supervise that had started it is dead".to_owned(),
+    }
+}
+
+fn next_words(next: Next) -> String {
+    match next {
+        Next::RestartNow => "supervise starts it again at once".to_owned(),
+        Next::RestartAfter(time) => format!("supervise starts it again in {}", duration_words(time)),
+        Next::RestartAfterHook => "supervise runs the hook, then starts it again".to_owned(),
+        Next::StaysDown => "it stays down, as an operator asked for".to_owned(),
+        Next::Exits => "supervise exits, as an operator asked for".to_owned(),
+        Next::GivesUp => "nothing: supervise gave up and exited, the service is down".to_owned(),
+    }
+}
+
+/// Seconds to the millisecond, and the days, hours and minutes in them where there are any.
+fn duration_words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let mut out = String::new();
+    for (number, unit) in [(days, "d"), (hours, "h"), (minutes, "min")] {
+        if number > 0 || !out.is_empty() {
+            let _ = write!(out, "{number} {unit} ");
+        }
+    }
+    let _ = write!(out, "{}.{:03} s", seconds % 60, time.subsec_millis());
+    out
+}
+
+/// `2026-11-21 01:25:00`, in local time.
+fn local_text(stamp: Stamp) -> String {
+    let time = local_time(stamp);
+    format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", time.year, time.month, time.day, time.hour, time.minute, time.second)
+}
+
+/// `21 Nov 2026 01:25:00 +0800` (RFC 5322, section 3.3).
+fn rfc5322_date(stamp: Stamp) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let time = local_time(stamp);
+    let month = usize::try_from(time.month - 1).ok().and_then(|month| MONTHS.get(month)).copied().unwrap_or("Jan");
+    let offset = time.utc_offset / 60;
+    let sign = if offset < 0 { '-' } else { '+' };
+    let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
+    format!(
+        "{} {month} {:04} {:02}:{:02}:{:02} {sign}{hours:02}{minutes:02}",
+        time.day, time.year, time.hour, time.minute, time.second
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_words() {
+        for (millis, words) in [
+            (0, "0.000 s"),
+            (1_234, "1.234 s"),
+            (61_000, "1 min 1.000 s"),
+            (3_600_000, "1 h 0 min 0.000 s"),
+            (90_061_001, "1 d 1 h 1 min 1.001 s"),
+        ] {
+            assert_eq!(duration_words(Duration::from_millis(millis)), words);
+        }
+    }
+
+    #[test]
+    fn ends_in_words() {
+        assert_eq!(ended_words(Ended::Signal { number: 11, core: true }), "by signal SEGV, with coredump");
+        assert_eq!(ended_words(Ended::Signal { number: 40, core: false }), "by signal 40");
+        assert_eq!(ended_words(Ended::Code(3)), "by itself, exit code 3");
+    }
+}

@@ -1,0 +1,55 @@
+//! `supervise --check`: what every module gets from a conf, and everything that is wrong with it.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::config::{self, Severity};
+use crate::statusdir::{Module, escape};
+
+/// Prints what was found. The answer: nothing is wrong.
+pub(super) fn check(
+    path: &Path,
+    module: Option<&Module>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> std::io::Result<bool> {
+    let name = escape(path.as_os_str().as_encoded_bytes());
+    let bytes = match config::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            writeln!(err, "supervise: unable to read {name}: {error}")?;
+            return Ok(false);
+        }
+    };
+    let conf = config::parse(&bytes);
+    let mut print = |title: &str, module: &[u8]| -> std::io::Result<()> {
+        writeln!(out, "{title}")?;
+        for (key, value) in conf.resolve(module).settings.describe() {
+            writeln!(out, "{}", format!("{key} : {value}").trim_end())?;
+        }
+        writeln!(out)
+    };
+    match module {
+        Some(module) => print(&format!("[{module}]"), module.name())?,
+        None => {
+            for module in conf.modules() {
+                print(&format!("[{}]", escape(module)), module)?;
+            }
+            print("# every other module", b"")?;
+        }
+    }
+    let refused = conf.problems().iter().filter(|problem| problem.severity == Severity::Refused).count();
+    for problem in conf.problems() {
+        let kind = match problem.severity {
+            Severity::Warning => "warning",
+            Severity::Refused => "refused",
+        };
+        writeln!(err, "{name}:{problem} ({kind})")?;
+    }
+    let count = conf.problems().len();
+    if count > 0 {
+        let problems = if count == 1 { "problem" } else { "problems" };
+        writeln!(err, "supervise: {name}: {count} {problems}, {refused} of them would refuse a start")?;
+    }
+    Ok(count == 0)
+}

@@ -1,0 +1,8 @@
+//! The programs, as they are typed: the only place that prints, and that says with which code to exit.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod check;
+mod help;
+/// The program `supervise`.
+pub mod supervise;

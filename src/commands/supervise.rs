@@ -1,0 +1,122 @@
+//! The program `supervise`: from its command line to its exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, pipe2, setsid};
+
+use super::arguments::{Asked, read};
+use super::check::check;
+use super::help::HELP;
+use crate::supervisor::{Caller, Options, StartError, Supervisor};
+use crate::sys::{Forked, close_from, close_on_exec_from, fork_background};
+
+/// Runs `supervise` with these arguments, the program's name not included, and returns its exit code: 0 done, 1 gave
+/// up, 100 wrong use or conf, 110 no status directory, 111 a system call failed or the lock is held.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let asked = match read(arguments) {
+        Ok(asked) => asked,
+        Err(error) => {
+            say(&format!("supervise: {error}"));
+            say("supervise: try `supervise --help`");
+            return StartError::USAGE;
+        }
+    };
+    match asked {
+        Asked::Help => print(HELP),
+        Asked::Version => print(concat!("supervise ", env!("CARGO_PKG_VERSION"), "\n")),
+        Asked::Check { conf, module } => {
+            match check(&conf, module.as_ref(), &mut io::stdout().lock(), &mut io::stderr().lock()) {
+                Ok(true) => 0,
+                Ok(false) => StartError::USAGE,
+                Err(_) => StartError::SYSTEM, // nobody reads the answer
+            }
+        }
+        Asked::Run { options, foreground, warnings } => {
+            for warning in warnings {
+                say(&format!("supervise: {}: {warning}", options.module));
+            }
+            if foreground {
+                close_on_exec_from(3);
+                serve(options, Caller::none())
+            } else {
+                background(options)
+            }
+        }
+    }
+}
+
+/// Supervises in a process of its own, and returns once it is known how its start went.
+fn background(options: Options) -> u8 {
+    close_from(3);
+    let failed = |what: &str, errno: Errno| {
+        say(&format!("supervise: {}: unable to {what}: {}", options.module, errno.desc()));
+        StartError::SYSTEM
+    };
+    let (answer, caller) = match pipe2(OFlag::O_CLOEXEC) {
+        Ok(pipe) => pipe,
+        Err(errno) => return failed("make a pipe", errno),
+    };
+    match fork_background() {
+        Err(errno) => failed("fork", errno),
+        Ok(Forked::Parent(child)) => {
+            drop(caller);
+            wait_for_answer(&options, &answer, child)
+        }
+        Ok(Forked::Child) => {
+            drop(answer);
+            let _ = setsid(); // a child that was just forked leads no process group, the one thing that forbids it
+            let lets_go = !options.inherit_output;
+            serve(options, Caller::waiting(caller, lets_go))
+        }
+    }
+}
+
+fn wait_for_answer(options: &Options, answer: &OwnedFd, child: Pid) -> u8 {
+    let mut code = [0];
+    let read = loop {
+        match nix::unistd::read(answer.as_fd(), &mut code) {
+            Err(Errno::EINTR) => {}
+            other => break other,
+        }
+    };
+    if read != Ok(1) {
+        say(&format!("supervise: {}: supervise died before the service was started", options.module));
+        code = [StartError::SYSTEM];
+    }
+    if code != [0] {
+        let _ = waitpid(child, None); // nothing is left running
+    }
+    code[0]
+}
+
+fn serve(options: Options, mut caller: Caller) -> u8 {
+    let module = options.module.to_string();
+    match Supervisor::set_up(options) {
+        Ok(supervisor) => supervisor.run(caller),
+        Err(error) => {
+            for line in error.lines {
+                say(&format!("supervise: {module}: {line}"));
+            }
+            caller.answer(error.code);
+            error.code
+        }
+    }
+}
+
+fn print(text: &str) -> u8 {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(_) => StartError::SYSTEM,
+    }
+}
+
+/// A line on stderr; it may be closed.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,70 @@
+//! The open `claim`: of one size from the start, and only ever written in place.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::statusdir::{Claim, ClaimBlock, Directory};
+
+const NAME: &str = "claim";
+
+/// The claim's file, and what was last written there.
+#[derive(Debug)]
+pub(super) struct ClaimFile {
+    file: OwnedFd,
+    written: Option<Claim>,
+}
+
+impl ClaimFile {
+    /// Opens the file, makes it where it is missing, and fills it to its size, so that no later write needs room.
+    /// The claim is what a predecessor left there.
+    pub(super) fn open(dir: &Directory) -> Result<(Self, Option<Claim>), Errno> {
+        let there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+        if let Some(stat) = there
+            && SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG
+        {
+            unlinkat(dir, NAME, UnlinkatFlags::NoRemoveDir)?;
+        }
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o600);
+        let file = openat(dir, NAME, flags, mode)?;
+        let _ = fchmod(&file, mode); // less the umask otherwise
+        let size = usize::try_from(fstat(&file)?.st_size).unwrap_or(0);
+        if size < ClaimBlock::SIZE {
+            let empty = ClaimBlock::empty();
+            let fill = &empty.bytes()[size..];
+            if pwrite(&file, fill, i64::try_from(size).unwrap_or(0))? != fill.len() {
+                return Err(Errno::ENOSPC);
+            }
+        }
+        let mut bytes = vec![0; ClaimBlock::SIZE];
+        let length = pread(&file, &mut bytes, 0)?;
+        bytes.truncate(length);
+        Ok((Self { file, written: None }, Claim::decode(&bytes)))
+    }
+
+    /// Writes this, if it is not what was written last.
+    pub(super) fn write(&mut self, claim: Claim) -> Result<(), Errno> {
+        if self.written.as_ref() == Some(&claim) {
+            return Ok(());
+        }
+        let block = claim.encode();
+        match pwrite(&self.file, block.bytes(), 0)? {
+            length if length == block.bytes().len() => {
+                self.written = Some(claim);
+                Ok(())
+            }
+            _ => Err(Errno::ENOSPC),
+        }
+    }
+
+    /// A child writes its own claim: what is there is not known until supervise writes again.
+    pub(super) fn written_by_child(&mut self) -> BorrowedFd<'_> {
+        self.written = None;
+        self.file.as_fd()
+    }
+}

@@ -1,0 +1,65 @@
+//! Reading supervise.conf, at the start and on command.
+
+use std::path::Path;
+
+use super::options::ConfSource;
+use crate::config::{self, Settings, Severity};
+use crate::policy::Stamp;
+use crate::statusdir::escape;
+
+const USUAL: &str = "supervise.conf";
+
+/// What was last read, for the long record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfFile {
+    /// Its path.
+    pub path: Option<Vec<u8>>,
+    /// When.
+    pub read: Option<Stamp>,
+    /// What is wrong with it.
+    pub problem: Option<String>,
+}
+
+/// What reading it gave.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What holds: the defaults where nothing could be read.
+    pub settings: Settings,
+    /// The path that was read or tried; `None`: there is none to read.
+    pub path: Option<Vec<u8>>,
+    /// It was opened and read.
+    pub read: bool,
+    /// Everything that is wrong, a line each, `FILE:LINE: KEY: what`.
+    pub problems: Vec<String>,
+    /// One of them refuses a start.
+    pub refused: bool,
+}
+
+/// Reads the conf for a module.
+#[must_use]
+pub fn load(source: &ConfSource, module: &[u8]) -> Loaded {
+    let mut loaded =
+        Loaded { settings: Settings::default(), path: None, read: false, problems: Vec::new(), refused: false };
+    let (path, must_be_there) = match source {
+        ConfSource::Named(path) => (path.as_path(), true),
+        ConfSource::Usual => (Path::new(USUAL), false),
+        ConfSource::NotRead => return loaded,
+    };
+    let name = escape(path.as_os_str().as_encoded_bytes());
+    let bytes = match config::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_be_there => return loaded,
+        Err(error) => {
+            loaded.path = Some(path.as_os_str().as_encoded_bytes().to_vec());
+            loaded.problems.push(format!("unable to read {name}: {error}"));
+            return loaded;
+        }
+    };
+    let resolved = config::parse(&bytes).resolve(module);
+    loaded.path = Some(path.as_os_str().as_encoded_bytes().to_vec());
+    loaded.read = true;
+    loaded.refused = resolved.problems.iter().any(|problem| problem.severity == Severity::Refused);
+    loaded.problems = resolved.problems.iter().map(|problem| format!("{name}:{problem}")).collect();
+    loaded.settings = resolved.settings;
+    loaded
+}

@@ -1,0 +1,142 @@
+//! `supervise.log` and `supervise.log.wf`: a line an event, and never without bound.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::policy::Stamp;
+use crate::statusdir::{Directory, escape};
+use crate::sys::local_time;
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// As it should be.
+    Notice,
+    /// Somebody should look, when there is time.
+    Warning,
+    /// The service is down, and supervise alone cannot help it.
+    Fatal,
+}
+
+/// Both logs.
+#[derive(Debug)]
+pub(super) struct Logs {
+    notice: LogFile,
+    problem: LogFile,
+    max_size: u64,
+    backups: u32,
+}
+
+#[derive(Debug)]
+struct LogFile {
+    name: &'static str,
+    /// Kept open, so that a line can be written when no descriptor is left.
+    open: Option<OwnedFd>,
+}
+
+impl Logs {
+    pub(super) fn new(max_size: u64, backups: u32) -> Self {
+        let file = |name| LogFile { name, open: None };
+        Self { notice: file("supervise.log"), problem: file("supervise.log.wf"), max_size, backups }
+    }
+
+    pub(super) fn limit(&mut self, max_size: u64, backups: u32) {
+        self.max_size = max_size;
+        self.backups = backups;
+    }
+
+    /// Opens both files, so that they are there from the start.
+    pub(super) fn open(&mut self, dir: &Directory) {
+        let _ = self.notice.open(dir);
+        let _ = self.problem.open(dir);
+    }
+
+    /// Writes a line. Where that fails the line is lost, and nothing else.
+    pub(super) fn line(&mut self, dir: &Directory, at: Stamp, level: Level, text: &str) {
+        let (file, name) = match level {
+            Level::Notice => (&mut self.notice, "NOTICE"),
+            Level::Warning => (&mut self.problem, "WARNING"),
+            Level::Fatal => (&mut self.problem, "FATAL"),
+        };
+        let time = local_time(at);
+        let line = format!(
+            "[{name}] {:04}-{:02}-{:02} {:02}:{:02}:{:02}  {}\n",
+            time.year,
+            time.month,
+            time.day,
+            time.hour,
+            time.minute,
+            time.second,
+            escape(text.as_bytes()),
+        );
+        file.write(dir, &line, self.max_size, self.backups);
+    }
+}
+
+impl LogFile {
+    fn write(&mut self, dir: &Directory, line: &str, max_size: u64, backups: u32) {
+        if !self.is_in_place(dir) {
+            let _ = self.open(dir); // else the old one, wherever it is now, still takes the line
+        }
+        let Some(file) = self.open.as_ref() else { return };
+        let size = fstat(file).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+        if size > 0 && size + line.len() as u64 > max_size {
+            self.rotate(dir, backups);
+        }
+        if let Some(file) = self.open.as_ref() {
+            let _ = nix::unistd::write(file.as_fd(), line.as_bytes());
+        }
+    }
+
+    fn is_in_place(&self, dir: &Directory) -> bool {
+        let Some(Ok(ours)) = self.open.as_ref().map(fstat) else { return false };
+        fstatat(dir, self.name, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .is_ok_and(|there| (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
+    }
+
+    fn open(&mut self, dir: &Directory) -> Result<(), Errno> {
+        let flags = OFlag::O_WRONLY
+            | OFlag::O_APPEND
+            | OFlag::O_CREAT
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY
+            | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o600);
+        let there = fstatat(dir, self.name, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+        if let Some(stat) = there
+            && SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG
+        {
+            unlinkat(dir, self.name, UnlinkatFlags::NoRemoveDir)?; // a link or a fifo is no log
+        }
+        let file = openat(dir, self.name, flags, mode)?;
+        if there.is_none() {
+            fchmod(&file, mode)?;
+        }
+        self.open = Some(file);
+        Ok(())
+    }
+
+    /// `supervise.log` becomes `supervise.log.1`, that one `supervise.log.2`, and so on; the oldest goes.
+    fn rotate(&mut self, dir: &Directory, backups: u32) {
+        let old = |number: u32| format!("{}.{number}", self.name);
+        for number in (1..backups).rev() {
+            let _ = renameat(dir, old(number).as_str(), dir, old(number + 1).as_str());
+        }
+        let moved = if backups == 0 {
+            unlinkat(dir, self.name, UnlinkatFlags::NoRemoveDir)
+        } else {
+            renameat(dir, self.name, dir, old(1).as_str())
+        };
+        if moved.is_ok() && self.open(dir).is_ok() {
+            return;
+        }
+        if let Some(file) = self.open.as_ref() {
+            let _ = nix::unistd::ftruncate(file, 0); // it must not grow, whatever else fails
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What a supervise is told on its command line, and why it may refuse to start.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::statusdir::Module;
+
+/// What the command line says, checked and ready to use.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The status directory and its module.
+    pub module: Module,
+    /// The words of the command; `None`: `command` in the conf says it.
+    pub command: Option<Vec<OsString>>,
+    /// Where the policy comes from.
+    pub conf: ConfSource,
+    /// What runs before every restart.
+    pub hook: Option<Hook>,
+    /// The service writes where supervise's own output goes, instead of to `__stdout` and `__stderr`.
+    pub inherit_output: bool,
+}
+
+/// Where the policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfSource {
+    /// `-F` names it: that it can't be opened is a problem.
+    Named(PathBuf),
+    /// `supervise.conf` in the current folder, if there is one.
+    Usual,
+    /// With `-r` and without `-F` none is read.
+    NotRead,
+}
+
+/// The hook of `-r` and `-t`.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// The words of its command.
+    pub words: Vec<OsString>,
+    /// The exit count starts anew after this time; `None`: it is always 1.
+    pub reset: Option<Duration>,
+}
+
+/// A start that did not come to be: nothing was left running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    /// The exit code.
+    pub code: u8,
+    /// What to say, a line each.
+    pub lines: Vec<String>,
+}
+
+impl StartError {
+    /// The command line or the conf is wrong; trying again cannot help.
+    pub const USAGE: u8 = 100;
+    /// The status directory can't be made or entered.
+    pub const DIRECTORY: u8 = 110;
+    /// A system call failed, or another supervise holds the lock; the same command may work later.
+    pub const SYSTEM: u8 = 111;
+
+    pub(super) fn new(code: u8, line: impl Into<String>) -> Self {
+        Self { code, lines: vec![line.into()] }
+    }
+}

@@ -1,0 +1,251 @@
+//! Does what the policy decided, and writes at the end of a turn what there is to write.
+
+use nix::sys::signal::Signal;
+
+use super::conf::load;
+use super::debts::Paid;
+use super::publish::{Fixed, Shown};
+use super::service::Service;
+use super::setup::{ServiceCommand, conf_file, conf_lines, has_recipients, hook_rules};
+use super::texts::{self, Line};
+use super::turn::Supervisor;
+use crate::alarm::Facts;
+use crate::config::Hup;
+use crate::policy::{Action, Event, Told};
+use crate::statusdir::{Claim, escape};
+use crate::sys::{Launch, Output, Program, Target, boot_ns, kill, launch};
+
+impl Supervisor {
+    /// Tells the policy of an event and does what it decides.
+    pub(super) fn event(&mut self, event: Event) {
+        for action in self.policy.handle(self.now, event) {
+            match action {
+                Action::Start => self.start(),
+                Action::Signal(sig) => self.signal(sig),
+                Action::StartHook(count) => self.start_hook(count),
+                Action::KillHook => {
+                    if let Some((hook, _)) = self.hook.take() {
+                        let _ = kill(hook, Target::Group, Signal::SIGKILL); // it may have ended
+                    }
+                }
+                Action::Raise(alarm) if has_recipients(&self.settings) => self.debts.raise(alarm, &self.dir),
+                Action::Raise(_) => self.lines.push(Line::notice("an alarm is raised, but nobody is to receive it")),
+                Action::Settle(exit) => self.debts.settle(exit),
+                Action::Tell(told) => self.tell(&told),
+                Action::ReadConf => self.read_conf(),
+                Action::Leave { gave_up } => {
+                    self.leaving = Some(u8::from(gave_up));
+                    if !gave_up {
+                        self.lines.push(Line::notice("supervise exits, as asked for"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, told: &Told) {
+        let program = self.command.text.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let mut lines = texts::lines(told, &self.options.module.to_string(), &escape(program));
+        self.lines.append(&mut lines);
+    }
+
+    /// The hot path: from here to the fork nothing is written.
+    fn start(&mut self) {
+        let from = boot_ns();
+        let mut block = self.claim_of(None, (from, from)).encode();
+        let launched = launch(Launch {
+            program: &self.command.program,
+            output: output(self.options.inherit_output, &self.dir),
+            hup_ignored: self.settings.hup == Hup::Ignored,
+            ends_with_parent: false,
+            claim: self.claim.as_mut().map(|file| (file.written_by_child(), &mut block as _)),
+        });
+        match launched {
+            Ok(launched) => {
+                self.service = Some(Service::child(launched.pid, (from, boot_ns())));
+                self.report = Some(launched.report);
+                self.not_started = None;
+                self.pid_changed = self.now.stamp;
+                self.adopted = false;
+            }
+            Err(errno) => {
+                let pacing = self.policy.rules().pacing.as_secs_f64();
+                let why = errno.desc();
+                self.lines.push(Line::warning(format!("unable to fork: {why}; trying again in {pacing} s")));
+                self.event(Event::ForkRefused);
+            }
+        }
+    }
+
+    fn start_hook(&mut self, count: u32) {
+        let Some(hook) = self.options.hook.as_ref() else { return self.event(Event::HookEnded) };
+        let mut words = hook.words.clone();
+        words.push(count.to_string().into());
+        let launched = match Program::new(&words, std::env::var_os("PATH").as_deref()) {
+            None => Err("its command has no word, or one with a NUL byte"),
+            Some(program) => launch(Launch {
+                program: &program,
+                output: output(self.options.inherit_output, &self.dir),
+                hup_ignored: false,
+                ends_with_parent: true,
+                claim: None,
+            })
+            .map_err(|errno| errno.desc()),
+        };
+        match launched {
+            Ok(launched) => self.hook = Some((launched.pid, launched.report)),
+            Err(why) => {
+                self.lines.push(Line::warning(format!("unable to run the hook: {why}; the start goes on without it")));
+                self.event(Event::HookEnded);
+            }
+        }
+    }
+
+    /// Reads supervise.conf again. A file that can't be read, or would refuse a start, leaves all as it is.
+    pub(super) fn read_conf(&mut self) {
+        let loaded = load(&self.options.conf, self.options.module.name());
+        self.conf_generation = self.conf_generation.wrapping_add(1);
+        let usable = loaded.read && !loaded.refused;
+        if usable {
+            conf_lines(&loaded, "", &mut self.lines);
+        } else {
+            conf_lines(&loaded, "; the old policy stays", &mut self.lines);
+            if loaded.path.is_none() {
+                self.lines.push(Line::notice("there is no supervise.conf to read"));
+            }
+        }
+        let mut conf = conf_file(&loaded, self.now.stamp, self.conf.clone());
+        if !usable {
+            conf.read = self.conf.read;
+        }
+        self.conf = conf;
+        if !usable {
+            return;
+        }
+        if self.options.command.is_none()
+            && let Some(command) = loaded.settings.command.as_deref().and_then(ServiceCommand::new)
+        {
+            self.command = command; // counts from the next start
+        }
+        self.logs.limit(loaded.settings.log_max_size, loaded.settings.log_backups);
+        self.settings = loaded.settings;
+        self.event(Event::Reloaded(self.settings.rules(hook_rules(&self.options))));
+    }
+
+    /// Everything that is written about a turn. The exit code, where it was the last one.
+    pub(super) fn end_turn(&mut self) -> Option<u8> {
+        self.publish();
+        self.write_claim();
+        self.write_lines();
+        self.pay_debts();
+        if self.leaving.is_none() && self.report.is_none() {
+            self.caller.answer(0);
+        }
+        let code = self.leaving?;
+        self.ok.remove(&self.dir);
+        self.caller.answer(code);
+        Some(code)
+    }
+
+    fn publish(&mut self) {
+        let view = self.policy.view();
+        let shown = Shown {
+            view,
+            pid: self.service.as_ref().and_then(|service| u32::try_from(service.pid().as_raw()).ok()),
+            pid_changed: self.pid_changed,
+            next_start: view.next_start.map(|moment| self.now.stamp_of(moment)),
+            adopted: self.adopted,
+            conf_generation: self.conf_generation,
+            undelivered: self.undelivered + self.debts.owed().len() as u64,
+        };
+        let fixed = Fixed {
+            module: self.options.module.name(),
+            command: &self.command.text,
+            conf: self.conf.path.as_deref(),
+            conf_read: self.conf.read,
+            conf_problem: self.conf.problem.as_deref(),
+        };
+        match self.publisher.publish(&self.dir, shown, fixed) {
+            Ok(()) => self.troubles.publishing = false,
+            Err((name, errno)) => {
+                if !std::mem::replace(&mut self.troubles.publishing, true) {
+                    let (at, why) = (&self.at, errno.desc());
+                    self.lines.push(Line::warning(format!("unable to write {at}/{name}: {why}; it is out of date")));
+                }
+            }
+        }
+    }
+
+    fn claim_of(&self, pid: Option<u32>, started_between: (u64, u64)) -> Claim {
+        Claim {
+            pid,
+            started_between,
+            boot: self.boot.clone(),
+            left: self.leaving.is_some(),
+            command: self.command.number,
+            ledger: *self.policy.ledger(),
+            debts: self.debts.owed().to_vec(),
+        }
+    }
+
+    /// Writes the claim where it changed; never between a fork and the report of that child, which writes its own.
+    fn write_claim(&mut self) {
+        if self.report.is_some() {
+            return;
+        }
+        let service = self.service.as_ref();
+        let pid = service.and_then(|service| u32::try_from(service.pid().as_raw()).ok());
+        let claim = self.claim_of(pid, service.map_or((0, 0), |service| service.started_between));
+        let Some(file) = self.claim.as_mut() else { return };
+        match file.write(claim) {
+            Ok(()) => self.troubles.claiming = false,
+            Err(errno) => {
+                if !std::mem::replace(&mut self.troubles.claiming, true) {
+                    self.lines.push(Line::warning(texts::claim_failed(&self.at, errno)));
+                }
+            }
+        }
+    }
+
+    fn write_lines(&mut self) {
+        for line in std::mem::take(&mut self.lines) {
+            self.logs.line(&self.dir, self.now.stamp, line.level, &line.text);
+            if line.for_caller && self.caller.is_attentive() {
+                self.caller.tell(&self.options.module.to_string(), &line.text);
+            }
+        }
+    }
+
+    /// Brings the alarms that are owed into the spool, and notes in the claim that they are there.
+    fn pay_debts(&mut self) {
+        if self.debts.owed().is_empty() {
+            return;
+        }
+        let facts = Facts {
+            host: &self.host,
+            module: self.options.module.name(),
+            command: &self.command.text,
+            mail: &self.settings.alarm_mail,
+            gsm: &self.settings.alarm_gsm,
+        };
+        for paid in self.debts.pay(self.now.moment, &self.dir, facts) {
+            self.lines.push(match paid {
+                Paid::Stored(id) => {
+                    self.undelivered += 1;
+                    Line::notice(format!("an alarm is raised: alarms/{id}"))
+                }
+                Paid::Failed(errno) => {
+                    let (at, why) = (&self.at, errno.desc());
+                    Line::warning(format!("unable to write an alarm to {at}/alarms: {why}; it is kept and tried again"))
+                }
+            });
+        }
+        self.write_claim();
+        self.write_lines();
+        self.publish();
+    }
+}
+
+fn output(inherit: bool, dir: &crate::statusdir::Directory) -> Output<'_> {
+    if inherit { Output::Inherit } else { Output::Files(std::os::fd::AsFd::as_fd(dir)) }
+}

@@ -1,0 +1,112 @@
+//! What others can read: the status record and the long record, written when something in them changed.
+
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
+
+use crate::policy::{Stamp, State, View};
+use crate::statusdir::{Directory, LongRecord, Record, replace};
+
+/// Everything that the two records are made of, but for what never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) view: View,
+    pub(super) pid: Option<u32>,
+    pub(super) pid_changed: Stamp,
+    pub(super) next_start: Option<Stamp>,
+    pub(super) adopted: bool,
+    /// Counts the readings of supervise.conf.
+    pub(super) conf_generation: u32,
+    pub(super) undelivered: u64,
+}
+
+/// What the long record says besides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fixed<'a> {
+    pub(super) module: &'a [u8],
+    pub(super) command: &'a [u8],
+    pub(super) conf: Option<&'a [u8]>,
+    pub(super) conf_read: Option<Stamp>,
+    pub(super) conf_problem: Option<&'a str>,
+}
+
+/// Remembers what was published.
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    record: Option<[u8; Record::LEN]>,
+    shown: Option<Shown>,
+}
+
+impl Publisher {
+    /// Writes what changed.
+    ///
+    /// # Errors
+    /// The file's name, and why it could not be written; it is tried again with the next publication.
+    pub(super) fn publish(
+        &mut self,
+        dir: &Directory,
+        shown: Shown,
+        fixed: Fixed<'_>,
+    ) -> Result<(), (&'static str, Errno)> {
+        // `next_start` is a wall time that is worked out anew each turn; the moment in the view tells if it moved.
+        if self.shown.is_some_and(|old| Shown { next_start: shown.next_start, ..old } == shown) {
+            return Ok(());
+        }
+        use std::os::fd::AsFd;
+        let mode = Mode::from_bits_truncate(0o644);
+        let record = record(&shown).encode();
+        if self.record != Some(record) {
+            self.record = None;
+            replace(dir.as_fd(), "status", &record, mode).map_err(|errno| ("status", errno))?;
+            self.record = Some(record);
+        }
+        self.shown = None;
+        let text = long_record(&shown, fixed).encode();
+        replace(dir.as_fd(), "state", text.as_bytes(), mode).map_err(|errno| ("state", errno))?;
+        self.shown = Some(shown);
+        Ok(())
+    }
+}
+
+fn record(shown: &Shown) -> Record {
+    let ledger = &shown.view.ledger;
+    Record {
+        stamp: shown.pid_changed,
+        paused: ledger.paused,
+        wanted: ledger.wanted,
+        alarms_off: ledger.alarms_off,
+        pid: shown.pid,
+    }
+}
+
+fn long_record<'a>(shown: &Shown, fixed: Fixed<'a>) -> LongRecord<'a> {
+    let ledger = &shown.view.ledger;
+    LongRecord {
+        module: fixed.module,
+        supervise: std::process::id(),
+        version: env!("CARGO_PKG_VERSION"),
+        command: fixed.command,
+        conf: fixed.conf,
+        conf_read: fixed.conf_read,
+        conf_problem: fixed.conf_problem,
+        pid: shown.pid,
+        state: match shown.view.state {
+            State::Down | State::Left => "down",
+            State::Up => "up",
+            State::Stopping => "stopping",
+            State::Pacing => "pacing",
+            State::Hook { .. } => "hook",
+            State::GaveUp => "gave-up",
+        },
+        since: shown.view.since,
+        wanted: ledger.wanted,
+        paused: ledger.paused,
+        alarms_off: ledger.alarms_off,
+        adopted: shown.adopted,
+        next_start: shown.next_start,
+        last_exit: ledger.last_exit,
+        starts: ledger.starts,
+        exits: ledger.exits,
+        window: ledger.window,
+        undelivered: shown.undelivered,
+    }
+}

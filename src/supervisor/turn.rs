@@ -1,0 +1,362 @@
+//! The loop. One turn: signals, commands, what has ended, what has been reported, the deadline; then all that is to
+//! be written about it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
+
+use super::Caller;
+use super::claim_file::ClaimFile;
+use super::conf::ConfFile;
+use super::debts::Debts;
+use super::log::Logs;
+use super::options::Options;
+use super::publish::Publisher;
+use super::service::Service;
+use super::setup::{ServiceCommand, not_a_fifo};
+use super::texts::{self, Line};
+use crate::config::{KillMode, Settings};
+use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
+use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, is_ignored};
+use crate::sys::{ExitStatus, Pidfd, Report, Signals, Target, Wakeup, kill, now, read_reports, reap_next};
+
+/// The exit status of an adopted service is waited for so long (docs/operation.md, "Adoption").
+const LATE_STATUS: Duration = Duration::from_secs(5);
+
+/// Of the commands of one turn so many are logged.
+const COMMANDS_LOGGED: usize = 64;
+
+/// A running supervise.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(super) options: Options,
+    /// The status directory in texts.
+    pub(super) at: String,
+    pub(super) dir: Directory,
+    /// Held until the process ends.
+    #[expect(dead_code, reason = "nothing is done with the lock but to hold it")]
+    pub(super) lock: Lock,
+    pub(super) control: Control,
+    pub(super) ok: OkFifo,
+    /// The kernel tells when a name in the status directory changes.
+    pub(super) watched: bool,
+    pub(super) signals: Signals,
+    pub(super) logs: Logs,
+    /// `None`: it could not be opened.
+    pub(super) claim: Option<ClaimFile>,
+    pub(super) boot: String,
+    pub(super) host: String,
+    pub(super) settings: Settings,
+    pub(super) conf: ConfFile,
+    pub(super) conf_generation: u32,
+    pub(super) command: ServiceCommand,
+    pub(super) policy: Policy,
+    pub(super) first: Option<Event>,
+    pub(super) service: Option<Service>,
+    pub(super) pid_changed: crate::policy::Stamp,
+    pub(super) adopted: bool,
+    /// The start report of the service that was forked last, until its exec.
+    pub(super) report: Option<OwnedFd>,
+    /// It failed before its exec, and is about to exit.
+    pub(super) not_started: Option<Ended>,
+    /// The running hook, with its start report.
+    pub(super) hook: Option<(Pid, OwnedFd)>,
+    /// An adopted service that has ended, whose status is still to come, until then at the latest.
+    pub(super) late: Option<(Pidfd, Moment)>,
+    pub(super) debts: Debts,
+    pub(super) undelivered: u64,
+    pub(super) publisher: Publisher,
+    pub(super) caller: Caller,
+    pub(super) troubles: Troubles,
+    pub(super) ready: Ready,
+    pub(super) now: Now,
+    /// What is to be logged at the end of the turn.
+    pub(super) lines: Vec<Line>,
+    /// The exit code, once supervise is done.
+    pub(super) leaving: Option<u8>,
+}
+
+/// What failed last time, so that it is said once and not with every turn.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    pub(super) publishing: bool,
+    pub(super) claiming: bool,
+    pub(super) mending: bool,
+}
+
+/// What poll found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ready {
+    report: bool,
+    adopted: bool,
+    late: bool,
+}
+
+impl Supervisor {
+    /// Starts the service, or takes over a living one, and keeps it running. Returns the exit code once there is
+    /// nothing left to do.
+    #[must_use]
+    pub fn run(mut self, caller: Caller) -> u8 {
+        self.caller = caller;
+        self.now = now();
+        if let Some(first) = self.first.take() {
+            self.event(first);
+        }
+        loop {
+            if let Some(code) = self.end_turn() {
+                return code;
+            }
+            self.wait();
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        let mut wakeup = self.listen();
+        if wakeup.child {
+            wakeup.directory |= self.reap();
+        }
+        if self.ready.adopted {
+            wakeup.directory |= self.adopted_ended();
+        }
+        if self.ready.report {
+            self.read_report();
+        }
+        self.watch_late();
+        if wakeup.directory || !self.watched {
+            self.mend_control();
+        }
+        if self.policy.next_deadline().is_some_and(|deadline| deadline <= self.now.moment) {
+            self.event(Event::Deadline);
+        }
+    }
+
+    /// Waits until something happens or a deadline passes.
+    fn wait(&mut self) {
+        let deadlines =
+            [self.policy.next_deadline(), self.late.as_ref().map(|(_, until)| *until), self.debts.deadline()];
+        let timeout =
+            deadlines.into_iter().flatten().min().map(|deadline| TimeSpec::from_duration(deadline.since(now().moment)));
+        let mut descriptors = Vec::with_capacity(6);
+        descriptors.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
+        for (there, flags) in [
+            (self.report.as_ref().filter(|_| self.not_started.is_none()).map(AsFd::as_fd), PollFlags::POLLIN),
+            (self.service.as_ref().and_then(Service::pidfd).map(AsFd::as_fd), PollFlags::POLLIN),
+            // Only POLLHUP is waited for, which needs no asking: the end of the zombie.
+            (self.late.as_ref().map(|(process, _)| process.as_fd()), PollFlags::empty()),
+        ] {
+            // A place for each, so that the answers can be told apart.
+            descriptors.push(match there {
+                Some(descriptor) => PollFd::new(descriptor, flags),
+                None => PollFd::new(self.signals.as_fd(), PollFlags::empty()),
+            });
+        }
+        for fifo in self.control.descriptors() {
+            descriptors.push(PollFd::new(fifo, PollFlags::POLLIN));
+        }
+        let result = ppoll(&mut descriptors, timeout, None);
+        let is_ready = |place: usize| result.is_ok() && descriptors[place].any() == Some(true);
+        self.ready = Ready { report: is_ready(1), adopted: is_ready(2), late: is_ready(3) };
+        self.now = now();
+    }
+
+    /// Signals first, then one read from each fifo.
+    fn listen(&mut self) -> Wakeup {
+        let wakeup = self.signals.take();
+        if wakeup.terminate {
+            self.lines.push(Line::notice("supervise was sent TERM or INT: down, and exit"));
+            self.event(Event::Terminate);
+        }
+        if wakeup.reload {
+            self.read_conf();
+        }
+        self.obey_fifos();
+        wakeup
+    }
+
+    fn obey_fifos(&mut self) {
+        let mut bytes = Vec::new();
+        self.control.read(&mut bytes);
+        let mut unknown = 0_u32;
+        let mut known = String::new();
+        for byte in bytes {
+            match command_of(byte) {
+                Some(command) => {
+                    self.event(Event::Command(command));
+                    if known.len() < COMMANDS_LOGGED {
+                        known.push(char::from(byte));
+                    }
+                }
+                None if is_ignored(byte) => {}
+                None => unknown += 1,
+            }
+        }
+        if !known.is_empty() {
+            let more = if known.len() < COMMANDS_LOGGED { "" } else { "..." };
+            self.lines.push(Line::notice(format!("commands: {known}{more}")));
+        }
+        if unknown > 0 {
+            self.lines.push(Line::warning(format!(
+                "{unknown} unknown {} on svcontrol ignored",
+                if unknown == 1 { "byte" } else { "bytes" }
+            )));
+        }
+    }
+
+    /// Reaps every child that has ended. The answer: a name in the status directory changed meanwhile.
+    fn reap(&mut self) -> bool {
+        let mut directory = false;
+        loop {
+            let group = self.settings.kill_mode == KillMode::Group;
+            let service = self.service.as_ref();
+            let reaped = reap_next(|pid| {
+                if group && service.is_some_and(|service| service.is_child(pid)) {
+                    let _ = kill(pid, Target::Group, nix::sys::signal::Signal::SIGKILL);
+                }
+            });
+            let Some(reaped) = reaped else { return directory };
+            if self.hook.as_ref().is_some_and(|(hook, _)| *hook == reaped.pid) {
+                self.hook_ended(reaped.ended);
+            } else if self.service.as_ref().is_some_and(|service| service.is_child(reaped.pid)) {
+                let ended = self.last_report().unwrap_or(reaped.ended);
+                directory |= self.service_ended(Exit {
+                    pid: reaped.pid.as_raw(),
+                    ended,
+                    peak_kib: Some(reaped.peak_kib),
+                    cpu_us: Some(reaped.cpu_us),
+                });
+            }
+        }
+    }
+
+    /// The service is gone. What was said before this was known counts as said before it.
+    fn service_ended(&mut self, exit: Exit) -> bool {
+        self.service = None;
+        self.pid_changed = self.now.stamp;
+        self.adopted = false;
+        let wakeup = self.listen();
+        self.event(Event::Exited(exit));
+        wakeup.directory
+    }
+
+    /// What the child told of its start, now that it has ended. The answer: it never became the service.
+    fn last_report(&mut self) -> Option<Ended> {
+        let report = self.report.take()?;
+        let (reports, _) = read_reports(report.as_fd());
+        self.take_reports(reports);
+        self.not_started.take()
+    }
+
+    fn take_reports(&mut self, reports: Vec<Report>) {
+        for report in reports {
+            if report.step.is_fatal() {
+                let (step, errno) = (report.step as u8, report.errno as i32);
+                self.not_started = Some(Ended::NotStarted { step, errno });
+            }
+            self.lines.extend(texts::step_failed(report, &self.at));
+        }
+    }
+
+    fn read_report(&mut self) {
+        let Some(report) = self.report.as_ref() else { return };
+        let (reports, is_over) = read_reports(report.as_fd());
+        self.take_reports(reports);
+        if is_over && self.not_started.is_none() {
+            self.report = None; // it has become the service
+        }
+    }
+
+    fn adopted_ended(&mut self) -> bool {
+        let Some(process) = self.service.as_ref().and_then(Service::pidfd) else { return false };
+        let pid = process.pid().as_raw();
+        if self.settings.kill_mode == KillMode::Group {
+            let _ = process.signal(Target::Group, nix::sys::signal::Signal::SIGKILL);
+        }
+        let ended = match process.exit_status() {
+            ExitStatus::Known(ended) => ended,
+            ExitStatus::AfterReaping => Ended::Pending,
+            ExitStatus::Unknown => Ended::Unknown,
+        };
+        if ended == Ended::Pending {
+            let process = self.service.take().and_then(Service::into_pidfd);
+            self.late = process.map(|process| (process, self.now.moment + LATE_STATUS));
+        }
+        self.service_ended(Exit { pid, ended, peak_kib: None, cpu_us: None })
+    }
+
+    /// The status of an adopted service that has ended is there, or will never be.
+    fn watch_late(&mut self) {
+        let Some((process, until)) = self.late.as_ref() else { return };
+        let overdue = *until <= self.now.moment;
+        if !self.ready.late && !overdue {
+            return;
+        }
+        let ended = match process.exit_status() {
+            ExitStatus::Known(ended) => ended,
+            ExitStatus::AfterReaping if !overdue => return,
+            ExitStatus::AfterReaping | ExitStatus::Unknown => Ended::Unknown,
+        };
+        self.late = None;
+        self.event(Event::StatusKnown(ended));
+    }
+
+    fn hook_ended(&mut self, ended: Ended) {
+        let Some((_, report)) = self.hook.take() else { return };
+        let (reports, _) = read_reports(report.as_fd());
+        match reports.into_iter().find(|report| report.step.is_fatal()) {
+            Some(failed) => self.lines.push(Line::warning(format!(
+                "unable to run the hook: {}; the start goes on without it",
+                failed.errno.desc()
+            ))),
+            None if ended != Ended::Code(0) => {
+                let how = crate::statusdir::ended_text(ended);
+                self.lines.push(Line::warning(format!("the hook ended badly ({how}); the start goes on")));
+            }
+            None => {}
+        }
+        self.event(Event::HookEnded);
+    }
+
+    /// Somebody removed or replaced svcontrol: whoever writes there next is to be heard.
+    fn mend_control(&mut self) {
+        if self.control.is_in_place(&self.dir) {
+            self.troubles.mending = false;
+            return;
+        }
+        self.obey_fifos(); // what stands in the old one
+        let mut lines = Vec::new();
+        match Control::open(&self.dir, |name| lines.push(not_a_fifo(&self.at, name))) {
+            Ok(control) => {
+                self.control = control;
+                self.troubles.mending = false;
+                if lines.is_empty() {
+                    lines.push(Line::warning(format!("{}/svcontrol had gone and was made anew", self.at)));
+                }
+            }
+            Err((name, errno)) => {
+                if !std::mem::replace(&mut self.troubles.mending, true) {
+                    let why = errno.desc();
+                    lines.push(Line::warning(format!("unable to make the fifo {}/{name} anew: {why}", self.at)));
+                }
+            }
+        }
+        self.lines.append(&mut lines);
+    }
+
+    /// Sends a signal to the service, if there is one.
+    pub(super) fn signal(&mut self, sig: Sig) {
+        let target = match self.settings.kill_mode {
+            KillMode::Process => Target::Process,
+            KillMode::Group => Target::Group,
+        };
+        let sent = self.service.as_ref().map_or(Ok(()), |service| service.signal(sig, target));
+        if let Err(errno) = sent {
+            let text = if errno == Errno::EPERM { "it runs as another user" } else { errno.desc() };
+            self.lines.push(Line::warning(format!("unable to send {sig:?} to the service: {text}")));
+        }
+    }
+}
