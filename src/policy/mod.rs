@@ -1,7 +1,7 @@
 //! What happened -> what to do: a state machine without files, processes or a clock.
 //!
-//! The supervisor feeds it [`Event`]s with the time at which they happened and performs the [`Action`]s
-//! that come back. Everything it needs to remember across the death of a supervise is in its [`Ledger`].
+//! The supervisor feeds it `Event`s with the time at which they happened and performs the `Action`s
+//! that come back. Everything it needs to remember across the death of a supervise is in its `Ledger`.
 #![forbid(unsafe_code)]
 
 mod action;

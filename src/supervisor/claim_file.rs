@@ -20,8 +20,7 @@ pub(super) struct ClaimFile {
 }
 
 impl ClaimFile {
-    /// Opens the file, makes it where it is missing, and fills it to its size, so that no later write needs room.
-    /// The claim is what a predecessor left there.
+    /// Opens the file and makes it where it is missing. The claim is what a predecessor left there.
     pub(super) fn open(dir: &Directory) -> Result<(Self, Option<Claim>), Errno> {
         let there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
         if let Some(stat) = there
@@ -33,18 +32,21 @@ impl ClaimFile {
         let mode = Mode::from_bits_truncate(0o600);
         let file = openat(dir, NAME, flags, mode)?;
         let _ = fchmod(&file, mode); // less the umask otherwise
-        let size = usize::try_from(fstat(&file)?.st_size).unwrap_or(0);
-        if size < ClaimBlock::SIZE {
-            let empty = ClaimBlock::empty();
-            let fill = &empty.bytes()[size..];
-            if pwrite(&file, fill, i64::try_from(size).unwrap_or(0))? != fill.len() {
-                return Err(Errno::ENOSPC);
-            }
-        }
         let mut bytes = vec![0; ClaimBlock::SIZE];
         let length = pread(&file, &mut bytes, 0)?;
         bytes.truncate(length);
         Ok((Self { file, written: None }, Claim::decode(&bytes)))
+    }
+
+    /// Fills the file to its size, so that no later write needs room.
+    pub(super) fn fill(&self) -> Result<(), Errno> {
+        let size = usize::try_from(fstat(&self.file)?.st_size).unwrap_or(0);
+        let empty = ClaimBlock::empty();
+        let rest = empty.bytes().get(size..).unwrap_or_default();
+        match pwrite(&self.file, rest, i64::try_from(size).unwrap_or(0))? {
+            written if written == rest.len() => Ok(()),
+            _ => Err(Errno::ENOSPC),
+        }
     }
 
     /// Writes this, if it is not what was written last.

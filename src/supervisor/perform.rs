@@ -71,7 +71,8 @@ impl Supervisor {
             Err(errno) => {
                 let pacing = self.policy.rules().pacing.as_secs_f64();
                 let why = errno.desc();
-                self.lines.push(Line::warning(format!("unable to fork: {why}; trying again in {pacing} s")));
+                self.lines
+                    .push(Line::warning(format!("unable to fork the service: {why}; trying again in {pacing} s")));
                 self.event(Event::ForkRefused);
             }
         }

@@ -73,13 +73,16 @@ impl Supervisor {
             StartError::new(StartError::SYSTEM, text)
         })?;
         let mut lines = Vec::new();
-        let (claim, left) = match ClaimFile::open(&dir) {
-            Ok((file, left)) => (Some(file), left),
-            Err(errno) => {
+        let (claim, left) = ClaimFile::open(&dir).map_or_else(
+            |errno| {
                 lines.push(Line::warning(texts::claim_failed(&at, errno)));
                 (None, None)
-            }
-        };
+            },
+            |(file, left)| (Some(file), left),
+        );
+        if let Some(Err(errno)) = claim.as_ref().map(ClaimFile::fill) {
+            lines.push(Line::warning(texts::claim_failed(&at, errno)));
+        }
         let boot = boot_id();
         let predecessor = Predecessor::from_claim(left, &boot);
         if loaded.refused && predecessor.found != Found::Alive {

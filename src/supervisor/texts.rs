@@ -68,7 +68,7 @@ fn exited(
 ) -> Line {
     let next = match next {
         Next::RestartNow => "restart at once".to_owned(),
-        Next::RestartAfter(time) => format!("restart in {:.1} s", time.as_secs_f64()),
+        Next::RestartAfter(time) => format!("restart in {:.3} s", time.as_secs_f64()),
         Next::RestartAfterHook => "restart after the hook".to_owned(),
         Next::StaysDown => "stays down".to_owned(),
         Next::Exits => "supervise exits".to_owned(),

@@ -291,13 +291,11 @@ impl Supervisor {
     /// The status of an adopted service that has ended is there, or will never be.
     fn watch_late(&mut self) {
         let Some((process, until)) = self.late.as_ref() else { return };
-        let overdue = *until <= self.now.moment;
-        if !self.ready.late && !overdue {
+        if !self.ready.late && *until > self.now.moment {
             return;
         }
         let ended = match process.exit_status() {
             ExitStatus::Known(ended) => ended,
-            ExitStatus::AfterReaping if !overdue => return,
             ExitStatus::AfterReaping | ExitStatus::Unknown => Ended::Unknown,
         };
         self.late = None;

@@ -103,26 +103,24 @@ impl Pidfd {
         if let Some(ended) = self.status_of_zombie() {
             return ExitStatus::Known(ended);
         }
+        // Asked before the kernel is: where it is reaped in between, the kernel knows.
+        let unreaped = self.is_unreaped();
         let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
         // SAFETY: the kernel writes no more than the size that is part of the request's number.
         let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
         match Errno::result(result) {
             Ok(_) if info.mask & PIDFD_INFO_EXIT != 0 => ExitStatus::Known(ended(info.exit_code)),
-            Ok(_) if self.stat().is_some() => ExitStatus::AfterReaping,
-            // Reaped between the two questions, perhaps: the answer is there now, or never comes.
-            Ok(_) => self.ask_again(),
-            Err(_) => ExitStatus::Unknown,
+            Ok(_) if unreaped => ExitStatus::AfterReaping,
+            Ok(_) | Err(_) => ExitStatus::Unknown,
         }
     }
 
-    fn ask_again(&self) -> ExitStatus {
-        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
-        // SAFETY: as above.
-        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
-        match result {
-            0 if info.mask & PIDFD_INFO_EXIT != 0 => ExitStatus::Known(ended(info.exit_code)),
-            _ => ExitStatus::Unknown,
-        }
+    /// It lives, or is a zombie: its pid is not another's.
+    fn is_unreaped(&self) -> bool {
+        let info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: signal 0 only asks; no siginfo is passed, the descriptor is open.
+        let asked = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), 0, info, 0) };
+        Errno::result(asked) != Err(Errno::ESRCH)
     }
 
     /// The status that a zombie keeps for its parent, where the kernel lets us see it (proc_pid_stat(5), field 52).
@@ -130,7 +128,8 @@ impl Pidfd {
         let stat = self.stat()?;
         // Without the permission the field reads 0, which would look like a good end: ask for the permission first.
         fs::read_link(format!("/proc/{}/ns/user", self.pid)).ok()?;
-        (stat.state == b'Z').then(|| ended(stat.exit_code))
+        // What was read was of this process only if it has not been reaped by now.
+        (stat.state == b'Z' && self.is_unreaped()).then(|| ended(stat.exit_code))
     }
 
     /// The state of the process and the start of its life, while it has not been reaped.
