@@ -7,7 +7,7 @@ use super::core_file::{Dumped, core_file};
 use super::stderr_tail::{LINES, tail};
 use crate::policy::{Alarm, AlarmKind, Ended, Next, Stamp};
 use crate::statusdir::{Debt, Directory, ended_text, escape};
-use crate::sys::local_time;
+use crate::sys::{local_time, why};
 
 /// What does not depend on the exit.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +121,7 @@ fn ended_words(ended: Ended) -> String {
             format!("by signal {name}{}", if core { ", with coredump" } else { "" })
         }
         Ended::NotStarted { errno, .. } => {
-            format!("it was never started: {}", nix::errno::Errno::from_raw(errno).desc())
+            format!("it was never started: {}", why(nix::errno::Errno::from_raw(errno)))
         }
         Ended::Unknown | Ended::Pending => "unknown: the supervise that had started it is dead".to_owned(),
     }

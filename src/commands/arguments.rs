@@ -15,12 +15,7 @@ use crate::supervisor::{ConfSource, Hook, Options};
 #[derive(Debug)]
 pub(super) enum Asked {
     /// Supervise something.
-    Run {
-        options: Options,
-        foreground: bool,
-        /// Said before anything else.
-        warnings: Vec<String>,
-    },
+    Run { options: Options, foreground: bool },
     /// Read a conf and say what is in it, for one module or all.
     Check { conf: PathBuf, module: Option<Module> },
     /// Say the version.
@@ -111,6 +106,8 @@ impl Typed {
         };
         let module = Module::from_status_dir(status_dir).map_err(|error| bad_name(status_dir, error))?;
         let mut warnings = Vec::new();
+        let foreground = self.foreground || self.bare;
+        let reset = self.reset()?;
         let command = match (&self.command, self.words.is_empty()) {
             (Some(_), false) => return misuse("COMMAND is given twice: with -f and as words of its own"),
             (Some(text), true) => Some(split("COMMAND", text, &mut warnings)?),
@@ -120,7 +117,7 @@ impl Typed {
         };
         let hook = match &self.hook {
             None => None,
-            Some(text) => Some(Hook { words: split("HOOK", text, &mut warnings)?, reset: self.reset()? }),
+            Some(text) => Some(Hook { words: split("HOOK", text, &mut warnings)?, reset }),
         };
         let conf = match (self.conf, &hook) {
             (Some(path), _) => ConfSource::Named(path),
@@ -133,8 +130,8 @@ impl Typed {
             Some(b"inherit") => true,
             Some(other) => return misuse(format!("--log {}: `files` or `inherit` is meant", escape(other))),
         };
-        let options = Options { module, command, conf, hook, inherit_output };
-        Ok(Asked::Run { options, foreground: self.foreground || self.bare, warnings })
+        let options = Options { module, command, conf, hook, inherit_output, warnings };
+        Ok(Asked::Run { options, foreground })
     }
 
     fn check_meaning(self) -> Result<Asked, Misuse> {

@@ -4,7 +4,7 @@ use super::*;
 
 fn run(words: &[&str]) -> Result<(Options, bool), String> {
     match read(words.iter().map(OsString::from)) {
-        Ok(Asked::Run { options, foreground, .. }) => Ok((options, foreground)),
+        Ok(Asked::Run { options, foreground }) => Ok((options, foreground)),
         Ok(other) => Err(format!("{other:?}")),
         Err(error) => Err(error.to_string()),
     }
@@ -78,6 +78,7 @@ fn what_is_refused() {
         (&["-p", "status/a", "-f", "x", "-r", ""], "HOOK is empty"),
         (&["-p", "status/a", "-f", "x", "-r", "h", "-t", "-1"], "-t -1"),
         (&["-p", "status/a", "-f", "x", "-r", "h", "-t", "soon"], "-t soon"),
+        (&["-p", "status/a", "-f", "x", "-t", "soon"], "-t soon"),
         (&["-p", "status/a", "-f", "x", "--log", "syslog"], "--log syslog"),
         (&["-p", "status/a", "-f", "x", "-z"], "invalid option '-z'"),
         (&["-u", "status/a", "--conf"][..0], "no status directory"),

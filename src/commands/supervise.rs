@@ -13,7 +13,7 @@ use super::arguments::{Asked, read};
 use super::check::check;
 use super::help::HELP;
 use crate::supervisor::{Caller, Options, StartError, Supervisor};
-use crate::sys::{Forked, close_from, close_on_exec_from, fork_background};
+use crate::sys::{Forked, close_from, close_on_exec_from, fork_background, why};
 
 /// Runs `supervise` with these arguments, the program's name not included, and returns its exit code: 0 done, 1 gave
 /// up, 100 wrong use or conf, 110 no status directory, 111 a system call failed or the lock is held.
@@ -37,10 +37,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 Err(_) => StartError::SYSTEM, // nobody reads the answer
             }
         }
-        Asked::Run { options, foreground, warnings } => {
-            for warning in warnings {
-                say(&format!("supervise: {}: {warning}", options.module));
-            }
+        Asked::Run { options, foreground } => {
             if foreground {
                 close_on_exec_from(3);
                 serve(options, Caller::none())
@@ -55,7 +52,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn background(options: Options) -> u8 {
     close_from(3);
     let failed = |what: &str, errno: Errno| {
-        say(&format!("supervise: {}: unable to {what}: {}", options.module, errno.desc()));
+        say(&format!("supervise: {}: unable to {what}: {}", options.module, why(errno)));
         StartError::SYSTEM
     };
     let (answer, caller) = match pipe2(OFlag::O_CLOEXEC) {

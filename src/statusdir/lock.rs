@@ -9,6 +9,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 
 use super::Directory;
+use crate::sys::why;
 
 /// The lock, held for as long as any copy of its descriptor is open, also in a child before its exec. Nothing ever
 /// unlocks it: the end of its holders does.
@@ -31,7 +32,7 @@ impl fmt::Display for LockError {
         match self {
             Self::Held(Some(pid)) => write!(f, "another supervise holds it: pid {pid}"),
             Self::Held(None) => f.write_str("another supervise holds it"),
-            Self::System(errno) => f.write_str(errno.desc()),
+            Self::System(errno) => f.write_str(&why(*errno)),
         }
     }
 }

@@ -92,8 +92,11 @@ impl LongRecord<'_> {
             line("next_start", &time(start));
         }
         if let Some(last) = self.last_exit {
-            // A status that may still come is unknown to a reader.
-            let ended = if last.ended == Ended::Pending { Ended::Unknown } else { last.ended };
+            let ended = match last.ended {
+                Ended::Pending => Ended::Unknown, // for a reader, as long as it has not come
+                Ended::NotStarted { .. } => Ended::Code(127), // what the child ends with, as a shell's would
+                other => other,
+            };
             line("last_exit", &ended_text(ended));
             line("last_exit_at", &time(last.at));
             if let Some(ran) = last.ran_ns {

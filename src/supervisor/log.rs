@@ -49,10 +49,10 @@ impl Logs {
         self.backups = backups;
     }
 
-    /// Opens both files, so that they are there from the start.
-    pub(super) fn open(&mut self, dir: &Directory) {
-        let _ = self.notice.open(dir);
-        let _ = self.problem.open(dir);
+    /// Opens both files, so that they are there from the start. The answer: those that could not be, and why.
+    pub(super) fn open(&mut self, dir: &Directory) -> Vec<(&'static str, Errno)> {
+        let files = [&mut self.notice, &mut self.problem];
+        files.into_iter().filter_map(|file| file.open(dir).err().map(|errno| (file.name, errno))).collect()
     }
 
     /// Writes a line. Where that fails the line is lost, and nothing else.

@@ -13,7 +13,7 @@ use crate::alarm::Facts;
 use crate::config::Hup;
 use crate::policy::{Action, Event, Told};
 use crate::statusdir::{Claim, escape};
-use crate::sys::{Launch, Output, Program, Target, boot_ns, kill, launch};
+use crate::sys::{Launch, Output, Program, Target, boot_ns, kill, launch, why};
 
 impl Supervisor {
     /// Tells the policy of an event and does what it decides.
@@ -70,9 +70,10 @@ impl Supervisor {
             }
             Err(errno) => {
                 let pacing = self.policy.rules().pacing.as_secs_f64();
-                let why = errno.desc();
-                self.lines
-                    .push(Line::warning(format!("unable to fork the service: {why}; trying again in {pacing} s")));
+                let why = why(errno);
+                self.lines.push(Line::warning(format!(
+                    "unable to start a process for the service: {why}; trying again in {pacing} s"
+                )));
                 self.event(Event::ForkRefused);
             }
         }
@@ -83,7 +84,7 @@ impl Supervisor {
         let mut words = hook.words.clone();
         words.push(count.to_string().into());
         let launched = match Program::new(&words, std::env::var_os("PATH").as_deref()) {
-            None => Err("its command has no word, or one with a NUL byte"),
+            None => Err("its command has no word, or one with a NUL byte".to_owned()),
             Some(program) => launch(Launch {
                 program: &program,
                 output: output(self.options.inherit_output, &self.dir),
@@ -91,7 +92,7 @@ impl Supervisor {
                 ends_with_parent: true,
                 claim: None,
             })
-            .map_err(|errno| errno.desc()),
+            .map_err(why),
         };
         match launched {
             Ok(launched) => self.hook = Some((launched.pid, launched.report)),
@@ -170,7 +171,7 @@ impl Supervisor {
             Ok(()) => self.troubles.publishing = false,
             Err((name, errno)) => {
                 if !std::mem::replace(&mut self.troubles.publishing, true) {
-                    let (at, why) = (&self.at, errno.desc());
+                    let (at, why) = (&self.at, why(errno));
                     self.lines.push(Line::warning(format!("unable to write {at}/{name}: {why}; it is out of date")));
                 }
             }
@@ -236,7 +237,7 @@ impl Supervisor {
                     Line::notice(format!("an alarm is raised: alarms/{id}"))
                 }
                 Paid::Failed(errno) => {
-                    let (at, why) = (&self.at, errno.desc());
+                    let (at, why) = (&self.at, why(errno));
                     Line::warning(format!("unable to write an alarm to {at}/alarms: {why}; it is kept and tried again"))
                 }
             });

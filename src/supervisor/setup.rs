@@ -21,7 +21,7 @@ use crate::alarm;
 use crate::config::Settings;
 use crate::policy::{Event, Found, Policy};
 use crate::statusdir::{Claim, Control, Directory, Lock, LockError, OkFifo, escape};
-use crate::sys::{self, Program};
+use crate::sys::{self, Program, why};
 
 /// The command that is run.
 #[derive(Debug)]
@@ -53,10 +53,10 @@ impl Supervisor {
     pub fn set_up(options: Options) -> Result<Self, StartError> {
         let at = path_text(&options);
         let system = |doing: &str, name: &str, errno: Errno| {
-            StartError::new(StartError::SYSTEM, format!("unable to {doing} {at}/{name}: {}", errno.desc()))
+            StartError::new(StartError::SYSTEM, format!("unable to {doing} {at}/{name}: {}", why(errno)))
         };
         let signals = sys::take_over_signals().map_err(|errno| {
-            StartError::new(StartError::SYSTEM, format!("unable to receive signals: {}", errno.desc()))
+            StartError::new(StartError::SYSTEM, format!("unable to receive signals: {}", why(errno)))
         })?;
         let loaded = load(&options.conf, options.module.name());
         let command = command(&options, &loaded)?;
@@ -68,11 +68,11 @@ impl Supervisor {
         let lock = Lock::take(&dir).map_err(|error| {
             let text = match &error {
                 LockError::Held(_) => format!("unable to lock {at}/lock: {error}"),
-                LockError::System(errno) => format!("unable to open {at}/lock: {}", errno.desc()),
+                LockError::System(errno) => format!("unable to open {at}/lock: {}", why(*errno)),
             };
             StartError::new(StartError::SYSTEM, text)
         })?;
-        let mut lines = Vec::new();
+        let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
         let (claim, left) = ClaimFile::open(&dir).map_or_else(
             |errno| {
                 lines.push(Line::warning(texts::claim_failed(&at, errno)));
@@ -97,13 +97,15 @@ impl Supervisor {
         }
         let settings = &loaded.settings;
         let mut logs = Logs::new(settings.log_max_size, settings.log_backups);
-        logs.open(&dir);
+        for (name, errno) in logs.open(&dir) {
+            lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
+        }
         conf_lines(&loaded, if loaded.read { "" } else { "; no alarm policy" }, &mut lines);
         if predecessor.found == Found::Alive && predecessor.command != command.number {
             lines.push(Line::warning("the service that runs has another COMMAND; this one counts from the next start"));
         }
         let undelivered = alarm::count(&dir).unwrap_or_else(|errno| {
-            lines.push(Line::warning(format!("unable to open {at}/alarms: {}", errno.desc())));
+            lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
             0
         });
         let now = sys::now();

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::log::Level;
 use crate::policy::{Ended, Exit, Next, Told};
 use crate::statusdir::ended_text;
-use crate::sys::{Report, Step};
+use crate::sys::{Report, Step, why};
 
 /// A line, and whether whoever starts supervise is told it too.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ fn exited(
         Next::GivesUp => "no restart".to_owned(),
     };
     if let Ended::NotStarted { step, errno } = exit.ended {
-        let why = Errno::from_raw(errno).desc();
+        let why = why(Errno::from_raw(errno));
         let what = match Step::from_number(step) {
             Some(Step::Exec) | None => format!("unable to execute {program}: {why}"),
             Some(step) => format!("unable to start {program}: {}: {why}", step.name()),
@@ -102,7 +102,7 @@ fn exited(
 
 /// A step before the exec that failed without being fatal.
 pub(super) fn step_failed(report: Report, dir: &str) -> Option<Line> {
-    let why = report.errno.desc();
+    let why = why(report.errno);
     let text = match report.step {
         Step::Stdout => format!("unable to open {dir}/__stdout: {why}; it is /dev/null until the next start"),
         Step::Stderr => format!("unable to open {dir}/__stderr: {why}; it is /dev/null until the next start"),
@@ -114,5 +114,5 @@ pub(super) fn step_failed(report: Report, dir: &str) -> Option<Line> {
 
 /// The claim could not be written.
 pub(super) fn claim_failed(dir: &str, errno: Errno) -> String {
-    format!("unable to write {dir}/claim: {}; a death of supervise now may not be survived", errno.desc())
+    format!("unable to write {dir}/claim: {}; a death of supervise now may not be survived", why(errno))
 }

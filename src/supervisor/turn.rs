@@ -22,7 +22,7 @@ use super::texts::{self, Line};
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
 use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, is_ignored};
-use crate::sys::{ExitStatus, Pidfd, Report, Signals, Target, Wakeup, kill, now, read_reports, reap_next};
+use crate::sys::{ExitStatus, Pidfd, Report, Signals, Target, Wakeup, kill, now, read_reports, reap_next, why};
 
 /// The exit status of an adopted service is waited for so long (docs/operation.md, "Adoption").
 const LATE_STATUS: Duration = Duration::from_secs(5);
@@ -308,7 +308,7 @@ impl Supervisor {
         match reports.into_iter().find(|report| report.step.is_fatal()) {
             Some(failed) => self.lines.push(Line::warning(format!(
                 "unable to run the hook: {}; the start goes on without it",
-                failed.errno.desc()
+                why(failed.errno)
             ))),
             None if ended != Ended::Code(0) => {
                 let how = crate::statusdir::ended_text(ended);
@@ -337,7 +337,7 @@ impl Supervisor {
             }
             Err((name, errno)) => {
                 if !std::mem::replace(&mut self.troubles.mending, true) {
-                    let why = errno.desc();
+                    let why = why(errno);
                     lines.push(Line::warning(format!("unable to make the fifo {}/{name} anew: {why}", self.at)));
                 }
             }
@@ -353,7 +353,7 @@ impl Supervisor {
         };
         let sent = self.service.as_ref().map_or(Ok(()), |service| service.signal(sig, target));
         if let Err(errno) = sent {
-            let text = if errno == Errno::EPERM { "it runs as another user" } else { errno.desc() };
+            let text = if errno == Errno::EPERM { "it runs as another user".to_owned() } else { why(errno) };
             self.lines.push(Line::warning(format!("unable to send {sig:?} to the service: {text}")));
         }
     }

@@ -1,0 +1,24 @@
+//! Why a system call failed, in the C library's words, which people know and search for.
+
+use nix::errno::Errno;
+
+/// `No such file or directory` for `ENOENT`, and so on.
+#[must_use]
+pub fn why(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_strerror() {
+        assert_eq!(why(Errno::EAGAIN), "Resource temporarily unavailable");
+        assert_eq!(why(Errno::ENOENT), "No such file or directory");
+    }
+}
