@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::config::{self, Severity};
 use crate::statusdir::{Module, escape};
+use crate::sys::why_io;
 
 /// Prints what was found. The answer: nothing is wrong.
 pub(super) fn check(
@@ -17,7 +18,7 @@ pub(super) fn check(
     let bytes = match config::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
-            writeln!(err, "supervise: unable to read {name}: {error}")?;
+            writeln!(err, "supervise: unable to read {name}: {}", why_io(&error))?;
             return Ok(false);
         }
     };

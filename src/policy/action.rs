@@ -131,7 +131,10 @@ pub enum Told {
         tries: u32,
     },
     /// It did not end within the stop timeout after TERM.
-    KilledAfterTimeout,
+    KilledAfterTimeout {
+        /// The time it was given.
+        timeout: Duration,
+    },
     /// The hook ran longer than it may and was killed.
     HookTimedOut,
     /// The predecessor's service runs and was adopted.

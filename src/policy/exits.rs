@@ -57,9 +57,6 @@ impl Policy {
         let counted = if expected { None } else { self.count(now, exit.ended.dumped_core()) };
         let gives_up = !at_begin && counted.is_some_and(|window| self.passes_a_limit(window));
         let next = self.next_step(now.moment, gives_up, at_begin);
-        if let Some(window) = counted.filter(|window| gives_up || window.exits == 1) {
-            out.push(Action::Raise(self.alarm(now, exit, ran, window, next)));
-        }
         let late = Late {
             exit,
             at: now.moment,
@@ -72,6 +69,9 @@ impl Policy {
             self.late = Some(late);
         } else {
             out.push(late.told(exit));
+        }
+        if let Some(window) = counted.filter(|window| gives_up || window.exits == 1) {
+            out.push(Action::Raise(self.alarm(now, exit, ran, window, next)));
         }
         self.take_step(now, next, counted, out);
     }

@@ -266,7 +266,8 @@ impl Policy {
             State::Stopping if self.kill_due().is_some_and(|due| due <= now.moment) => {
                 self.ledger.killed = true;
                 out.push(Action::Signal(Sig::Kill));
-                out.push(Action::Tell(Told::KilledAfterTimeout));
+                let timeout = self.rules.stop_timeout.unwrap_or_default();
+                out.push(Action::Tell(Told::KilledAfterTimeout { timeout }));
             }
             State::Pacing if self.paced_start() <= now.moment => self.start(now, out),
             State::Hook { since } if self.rules.hook.is_none_or(|hook| since + hook.timeout <= now.moment) => {

@@ -32,7 +32,7 @@ pub struct OpenError {
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cause = super::escape(self.cause.to_string().as_bytes());
+        let cause = crate::sys::why_io(&self.cause);
         let path = super::escape(self.path.as_os_str().as_encoded_bytes());
         write!(f, "unable to {} {path}: {cause}", self.doing)
     }

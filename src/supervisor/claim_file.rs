@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -19,13 +19,40 @@ pub(super) struct ClaimFile {
     written: Option<Claim>,
 }
 
+/// What a predecessor left in the file.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// There was none, or it left nothing.
+    Nothing,
+    /// This.
+    Claim(Box<Claim>),
+    /// Something that can't be read any more.
+    Damaged,
+}
+
+/// Why there is no claim's file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OpenFailed {
+    /// A new one could not be made: nobody can have left anything.
+    NotMade(Errno),
+    /// There is one, and what it says is not known.
+    Unreadable(Errno),
+}
+
+fn is_file(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+}
+
 impl ClaimFile {
-    /// Opens the file and makes it where it is missing. The claim is what a predecessor left there.
-    pub(super) fn open(dir: &Directory) -> Result<(Self, Option<Claim>), Errno> {
+    /// Opens the file, and makes it where it is missing or something else has its name.
+    pub(super) fn open(dir: &Directory) -> Result<(Self, Left), OpenFailed> {
         let there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
-        if let Some(stat) = there
-            && SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG
-        {
+        let opened = Self::open_there(dir, there.is_some_and(|stat| !is_file(&stat)));
+        opened.map_err(|errno| if there.is_some() { OpenFailed::Unreadable(errno) } else { OpenFailed::NotMade(errno) })
+    }
+
+    fn open_there(dir: &Directory, something_else: bool) -> Result<(Self, Left), Errno> {
+        if something_else {
             unlinkat(dir, NAME, UnlinkatFlags::NoRemoveDir)?;
         }
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -35,7 +62,12 @@ impl ClaimFile {
         let mut bytes = vec![0; ClaimBlock::SIZE];
         let length = pread(&file, &mut bytes, 0)?;
         bytes.truncate(length);
-        Ok((Self { file, written: None }, Claim::decode(&bytes)))
+        let left = match Claim::decode(&bytes) {
+            Some(claim) => Left::Claim(Box::new(claim)),
+            None if something_else || bytes.iter().any(|&byte| byte != b'\n') => Left::Damaged,
+            None => Left::Nothing,
+        };
+        Ok((Self { file, written: None }, left))
     }
 
     /// Fills the file to its size, so that no later write needs room.

@@ -6,6 +6,7 @@ use super::options::ConfSource;
 use crate::config::{self, Settings, Severity};
 use crate::policy::Stamp;
 use crate::statusdir::escape;
+use crate::sys::why_io;
 
 const USUAL: &str = "supervise.conf";
 
@@ -51,7 +52,7 @@ pub fn load(source: &ConfSource, module: &[u8]) -> Loaded {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_be_there => return loaded,
         Err(error) => {
             loaded.path = Some(path.as_os_str().as_encoded_bytes().to_vec());
-            loaded.problems.push(format!("unable to read {name}: {error}"));
+            loaded.problems.push(format!("unable to read {name}: {}", why_io(&error)));
             return loaded;
         }
     };

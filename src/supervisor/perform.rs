@@ -28,7 +28,10 @@ impl Supervisor {
                         let _ = kill(hook, Target::Group, Signal::SIGKILL); // it may have ended
                     }
                 }
-                Action::Raise(alarm) if has_recipients(&self.settings) => self.debts.raise(alarm, &self.dir),
+                Action::Raise(alarm) if has_recipients(&self.settings) => {
+                    self.alarm_command.clone_from(&self.running);
+                    self.debts.raise(alarm, &self.dir);
+                }
                 Action::Raise(_) => self.lines.push(Line::notice("an alarm is raised, but nobody is to receive it")),
                 Action::Settle(exit) => self.debts.settle(exit),
                 Action::Tell(told) => self.tell(&told),
@@ -44,7 +47,7 @@ impl Supervisor {
     }
 
     fn tell(&mut self, told: &Told) {
-        let program = self.command.text.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let program = self.running.split(|&byte| byte == b' ').next().unwrap_or_default();
         let mut lines = texts::lines(told, &self.options.module.to_string(), &escape(program));
         self.lines.append(&mut lines);
     }
@@ -63,6 +66,7 @@ impl Supervisor {
         match launched {
             Ok(launched) => {
                 self.service = Some(Service::child(launched.pid, (from, boot_ns())));
+                self.running.clone_from(&self.command.text);
                 self.report = Some(launched.report);
                 self.not_started = None;
                 self.pid_changed = self.now.stamp;
@@ -105,14 +109,19 @@ impl Supervisor {
 
     /// Reads supervise.conf again. A file that can't be read, or would refuse a start, leaves all as it is.
     pub(super) fn read_conf(&mut self) {
-        let loaded = load(&self.options.conf, self.options.module.name());
+        let mut loaded = load(&self.options.conf, self.options.module.name());
+        if loaded.path.is_none()
+            && let Some(path) = self.conf.path.as_ref()
+        {
+            loaded.problems.push(format!("{} is gone", escape(path))); // the usual one, which need not be there at a start
+        }
         self.conf_generation = self.conf_generation.wrapping_add(1);
         let usable = loaded.read && !loaded.refused;
         if usable {
             conf_lines(&loaded, "", &mut self.lines);
         } else {
             conf_lines(&loaded, "; the old policy stays", &mut self.lines);
-            if loaded.path.is_none() {
+            if loaded.path.is_none() && self.conf.path.is_none() {
                 self.lines.push(Line::notice("there is no supervise.conf to read"));
             }
         }
@@ -162,7 +171,7 @@ impl Supervisor {
         };
         let fixed = Fixed {
             module: self.options.module.name(),
-            command: &self.command.text,
+            command: &self.running,
             conf: self.conf.path.as_deref(),
             conf_read: self.conf.read,
             conf_problem: self.conf.problem.as_deref(),
@@ -226,7 +235,7 @@ impl Supervisor {
         let facts = Facts {
             host: &self.host,
             module: self.options.module.name(),
-            command: &self.command.text,
+            command: &self.alarm_command,
             mail: &self.settings.alarm_mail,
             gsm: &self.settings.alarm_gsm,
         };

@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::service::Service;
 use crate::policy::{Ended, Exit, Found, Ledger};
 use crate::statusdir::{Claim, Debt};
-use crate::sys::{ExitStatus, Pidfd};
+use crate::sys::{ExitStatus, Pidfd, why};
 
 /// What was found.
 #[derive(Debug)]
@@ -23,23 +24,41 @@ pub(super) struct Predecessor {
     pub(super) debts: Vec<Debt>,
 }
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// This boot's id; empty where the kernel does not tell.
 pub(super) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
+    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+/// Whether the service of the predecessor runs can't be told. To start then would be to risk a second copy.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    /// The service that may run.
+    pub(super) pid: u32,
+    /// What could not be done, and why.
+    pub(super) cause: String,
 }
 
 impl Predecessor {
     /// Reads what a claim means now. Only one that died without taking leave, in this boot, has a successor.
-    pub(super) fn from_claim(claim: Option<Claim>, boot: &str) -> Self {
-        let Some(claim) = claim else { return Self::nobody(Vec::new()) };
+    pub(super) fn from_claim(claim: Option<Claim>, boot: &str) -> Result<Self, Doubt> {
+        let Some(claim) = claim else { return Ok(Self::nobody(Vec::new())) };
+        if let Some(pid) = claim.pid
+            && !claim.left
+            && boot.is_empty()
+            && !claim.boot.is_empty()
+        {
+            return Err(Doubt { pid, cause: format!("unable to read {BOOT_ID}") });
+        }
         if claim.left || claim.boot != boot {
-            return Self::nobody(claim.debts);
+            return Ok(Self::nobody(claim.debts));
         }
         let (found, service) = match claim.pid {
             None => (Found::Nothing, None),
-            Some(pid) => find(pid, claim.started_between),
+            Some(pid) => find(pid, claim.started_between).map_err(|cause| Doubt { pid, cause })?,
         };
-        Self { ledger: Some(claim.ledger), found, service, command: claim.command, debts: claim.debts }
+        Ok(Self { ledger: Some(claim.ledger), found, service, command: claim.command, debts: claim.debts })
     }
 
     fn nobody(debts: Vec<Debt>) -> Self {
@@ -48,21 +67,30 @@ impl Predecessor {
 }
 
 /// Looks for the process with this pid that was started in this time.
-fn find(pid: u32, started_between: (u64, u64)) -> (Found, Option<Service>) {
+fn find(pid: u32, started_between: (u64, u64)) -> Result<(Found, Option<Service>), String> {
     let number = i32::try_from(pid).unwrap_or(0);
     let dead = |ended| Found::Dead(Exit { pid: number, ended, peak_kib: None, cpu_us: None });
     // The pidfd first: it stays with the process that is then found to be the right one.
-    let Ok(process) = Pidfd::open(Pid::from_raw(number)) else { return (dead(Ended::Unknown), None) };
-    let Some((started, runs)) = process.started() else { return (dead(Ended::Unknown), None) };
+    let process = match Pidfd::open(Pid::from_raw(number)) {
+        Ok(process) => process,
+        Err(Errno::ESRCH | Errno::EINVAL) => return Ok((dead(Ended::Unknown), None)), // no process, or a thread
+        Err(errno) => return Err(format!("unable to open process {pid}: {}", why(errno))),
+    };
+    let Some((started, runs)) = process.started() else {
+        if process.is_unreaped() {
+            return Err(format!("unable to read /proc/{pid}/stat"));
+        }
+        return Ok((dead(Ended::Unknown), None));
+    };
     let tick = 1_000_000_000 / Pidfd::ticks_a_second();
     if started < started_between.0 / tick || started > started_between.1 / tick {
-        return (dead(Ended::Unknown), None); // a stranger with the same pid
+        return Ok((dead(Ended::Unknown), None)); // a stranger with the same pid
     }
     if runs {
-        return (Found::Alive, Some(Service::adopted(process, started_between)));
+        return Ok((Found::Alive, Some(Service::adopted(process, started_between))));
     }
-    match process.exit_status() {
+    Ok(match process.exit_status() {
         ExitStatus::Known(ended) => (dead(ended), None),
         ExitStatus::AfterReaping | ExitStatus::Unknown => (dead(Ended::Unknown), None),
-    }
+    })
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::claim_file::ClaimFile;
+use super::claim_file::{ClaimFile, Left, OpenFailed};
 use super::conf::{ConfFile, Loaded, load};
 use super::debts::Debts;
 use super::log::Logs;
@@ -73,18 +73,35 @@ impl Supervisor {
             StartError::new(StartError::SYSTEM, text)
         })?;
         let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
-        let (claim, left) = ClaimFile::open(&dir).map_or_else(
-            |errno| {
+        let (claim, left) = match ClaimFile::open(&dir) {
+            Ok((file, left)) => (Some(file), left),
+            Err(OpenFailed::NotMade(errno)) => {
                 lines.push(Line::warning(texts::claim_failed(&at, errno)));
-                (None, None)
-            },
-            |(file, left)| (Some(file), left),
-        );
+                (None, Left::Nothing)
+            }
+            // What it says may be that the service runs.
+            Err(OpenFailed::Unreadable(errno)) => return Err(system("open", "claim", errno)),
+        };
         if let Some(Err(errno)) = claim.as_ref().map(ClaimFile::fill) {
             lines.push(Line::warning(texts::claim_failed(&at, errno)));
         }
+        let left = match left {
+            Left::Claim(claim) => Some(*claim),
+            Left::Nothing => None,
+            Left::Damaged => {
+                lines.push(Line::warning(format!(
+                    "{at}/claim is damaged: if an earlier supervise left a service running, it is not known"
+                )));
+                None
+            }
+        };
         let boot = boot_id();
-        let predecessor = Predecessor::from_claim(left, &boot);
+        let predecessor = Predecessor::from_claim(left, &boot).map_err(|doubt| {
+            let (pid, cause) = (doubt.pid, doubt.cause);
+            let text =
+                format!("{cause}; so it is not known if the service still runs, as pid {pid}: nothing is started");
+            StartError::new(StartError::SYSTEM, text)
+        })?;
         if loaded.refused && predecessor.found != Found::Alive {
             return Err(refused(&loaded));
         }
@@ -101,8 +118,12 @@ impl Supervisor {
             lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
         }
         conf_lines(&loaded, if loaded.read { "" } else { "; no alarm policy" }, &mut lines);
-        if predecessor.found == Found::Alive && predecessor.command != command.number {
+        let mut running = command.text.clone();
+        if let Some(service) = predecessor.service.as_ref()
+            && predecessor.command != command.number
+        {
             lines.push(Line::warning("the service that runs has another COMMAND; this one counts from the next start"));
+            running = command_of(service.pid()).unwrap_or(running);
         }
         let undelivered = alarm::count(&dir).unwrap_or_else(|errno| {
             lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
@@ -141,6 +162,8 @@ impl Supervisor {
             logs,
             claim,
             boot,
+            alarm_command: running.clone(),
+            running,
             command,
             policy,
             pid_changed,
@@ -213,6 +236,16 @@ pub(super) fn has_recipients(settings: &Settings) -> bool {
 /// The name stood for something else, which was removed.
 pub(super) fn not_a_fifo(at: &str, name: &str) -> Line {
     Line::warning(format!("{at}/{name} was no fifo and is replaced by one"))
+}
+
+/// The words of a process, joined by blanks.
+fn command_of(pid: nix::unistd::Pid) -> Option<Vec<u8>> {
+    let mut words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    if words.last() == Some(&0) {
+        words.pop();
+    }
+    words.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+    Some(words).filter(|words| !words.is_empty())
 }
 
 fn host_name() -> String {

@@ -45,14 +45,17 @@ pub(super) fn lines(told: &Told, module: &str, program: &str) -> Vec<Line> {
             );
             vec![Line::notice(text.clone()), Line::fatal(text)]
         }
-        Told::KilledAfterTimeout => vec![Line::warning(format!("{module} did not stop in time and gets KILL"))],
-        Told::HookTimedOut => {
-            vec![Line::warning(format!("the hook of {module} ran too long and was killed; the start goes on"))]
+        Told::KilledAfterTimeout { timeout } => {
+            let seconds = timeout.as_secs_f64();
+            vec![Line::warning(format!("the service did not stop within {seconds} s of TERM and gets KILL"))]
         }
-        Told::Adopted => vec![Line::notice(format!("{module} runs already and was adopted"))],
+        Told::HookTimedOut => {
+            vec![Line::warning("the hook ran too long and was killed; the start goes on")]
+        }
+        Told::Adopted => vec![Line::notice("the service runs already and is adopted")],
         Told::LeftDown => vec![Line {
             for_caller: true,
-            ..Line::notice(format!("{module} is left down, as an operator asked for; `u` on svcontrol starts it"))
+            ..Line::notice("the service is left down, as an operator asked for; `u` on svcontrol starts it")
         }],
     }
 }
@@ -102,7 +105,10 @@ fn exited(
 
 /// A step before the exec that failed without being fatal.
 pub(super) fn step_failed(report: Report, dir: &str) -> Option<Line> {
-    let why = why(report.errno);
+    let why = match (report.step, report.errno) {
+        (Step::Stdout | Step::Stderr, Errno::ELOOP) => "it is a link of another user's".to_owned(),
+        (_, errno) => why(errno),
+    };
     let text = match report.step {
         Step::Stdout => format!("unable to open {dir}/__stdout: {why}; it is /dev/null until the next start"),
         Step::Stderr => format!("unable to open {dir}/__stderr: {why}; it is /dev/null until the next start"),

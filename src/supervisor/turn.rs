@@ -53,7 +53,12 @@ pub struct Supervisor {
     pub(super) settings: Settings,
     pub(super) conf: ConfFile,
     pub(super) conf_generation: u32,
+    /// What the next start runs.
     pub(super) command: ServiceCommand,
+    /// The words of what runs, or ran last.
+    pub(super) running: Vec<u8>,
+    /// The words of what the alarms that are owed are about.
+    pub(super) alarm_command: Vec<u8>,
     pub(super) policy: Policy,
     pub(super) first: Option<Event>,
     pub(super) service: Option<Service>,

@@ -2,6 +2,12 @@
 
 use nix::errno::Errno;
 
+/// The same for the standard library's errors, where the system is behind them.
+#[must_use]
+pub fn why_io(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| why(Errno::from_raw(number)))
+}
+
 /// `No such file or directory` for `ENOENT`, and so on.
 #[must_use]
 pub fn why(errno: Errno) -> String {

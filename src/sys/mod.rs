@@ -11,7 +11,7 @@ mod signals;
 mod spawn;
 
 pub use clock::{LocalTime, boot_ns, local_time, now};
-pub use errno::why;
+pub use errno::{why, why_io};
 pub use fds::{close_from, close_on_exec_from, lock_exclusively, open_owned_link, set_pipe_size, watch_directory};
 pub use pidfd::{ExitStatus, Pidfd};
 pub use process::{Forked, Reaped, Target, fork_background, kill, reap_next, set_ended_by_parent};

@@ -116,7 +116,8 @@ impl Pidfd {
     }
 
     /// It lives, or is a zombie: its pid is not another's.
-    fn is_unreaped(&self) -> bool {
+    #[must_use]
+    pub fn is_unreaped(&self) -> bool {
         let info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: signal 0 only asks; no siginfo is passed, the descriptor is open.
         let asked = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), 0, info, 0) };

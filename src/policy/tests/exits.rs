@@ -227,7 +227,7 @@ fn what_an_alarm_tells() {
         window_ends: Stamp(stamp.0 + 60 * SECOND),
         next: Next::RestartNow,
     };
-    assert_eq!(actions[0], Action::Raise(expected));
+    assert_eq!(actions[1], Action::Raise(expected), "after the line for the log");
 }
 
 #[test]
