@@ -101,7 +101,9 @@ impl Supervisor {
         match launched {
             Ok(launched) => self.hook = Some((launched.pid, launched.report)),
             Err(why) => {
-                self.lines.push(Line::warning(format!("unable to run the hook: {why}; the start goes on without it")));
+                let name = self.hook_name();
+                let text = format!("unable to run the hook {name}: {why}; the start goes on without it");
+                self.lines.push(Line::warning(text));
                 self.event(Event::HookEnded);
             }
         }
@@ -145,16 +147,16 @@ impl Supervisor {
 
     /// Everything that is written about a turn. The exit code, where it was the last one.
     pub(super) fn end_turn(&mut self) -> Option<u8> {
-        self.publish();
+        // The claim first: what others can read must be what a successor takes over.
         self.write_claim();
+        self.publish();
         self.write_lines();
         self.pay_debts();
-        if self.leaving.is_none() && self.report.is_none() {
-            self.caller.answer(0);
+        if self.leaving.is_some() || self.report.is_none() {
+            self.caller.answer(0); // the first start was tried, whatever came of it
         }
         let code = self.leaving?;
         self.ok.remove(&self.dir);
-        self.caller.answer(code);
         Some(code)
     }
 

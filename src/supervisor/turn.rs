@@ -21,7 +21,7 @@ use super::setup::{ServiceCommand, not_a_fifo};
 use super::texts::{self, Line};
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
-use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, is_ignored};
+use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, escape, is_ignored};
 use crate::sys::{ExitStatus, Pidfd, Report, Signals, Target, Wakeup, kill, now, read_reports, reap_next, why};
 
 /// The exit status of an adopted service is waited for so long (docs/operation.md, "Adoption").
@@ -312,7 +312,8 @@ impl Supervisor {
         let (reports, _) = read_reports(report.as_fd());
         match reports.into_iter().find(|report| report.step.is_fatal()) {
             Some(failed) => self.lines.push(Line::warning(format!(
-                "unable to run the hook: {}; the start goes on without it",
+                "unable to run the hook {}: {}; the start goes on without it",
+                self.hook_name(),
                 why(failed.errno)
             ))),
             None if ended != Ended::Code(0) => {
@@ -322,6 +323,12 @@ impl Supervisor {
             None => {}
         }
         self.event(Event::HookEnded);
+    }
+
+    /// The program that the hook is, for texts.
+    pub(super) fn hook_name(&self) -> String {
+        let word = self.options.hook.as_ref().and_then(|hook| hook.words.first());
+        escape(word.map_or(b"", |word| word.as_encoded_bytes()))
     }
 
     /// Somebody removed or replaced svcontrol: whoever writes there next is to be heard.

@@ -25,6 +25,16 @@ pub struct Signals {
     fd: SignalFd,
 }
 
+/// The kernel's `struct sigaction`, on every architecture at most so large; all zero it is the default action.
+#[derive(Default)]
+#[repr(C)]
+struct KernelAction {
+    words: [u64; 4],
+}
+
+/// The kernel knows so many signals (signal(7)).
+const LAST_SIGNAL: libc::c_int = 64;
+
 /// Brings the signals of this process into a known state, whatever the caller had left: every disposition is the
 /// default, and all that could end or stop supervise by accident are blocked. TSTP, TTIN, TTOU and those that report
 /// a fault keep their meaning. HUP stays ignored if it was (nohup). TERM, INT, HUP, CHLD and IO are read from the
@@ -34,12 +44,14 @@ pub struct Signals {
 /// What signalfd(2) says.
 pub fn take_over_signals() -> Result<Signals, Errno> {
     let hup_ignored = ignored(libc::SIGHUP);
-    for number in 1..=libc::SIGRTMAX() {
-        if number == libc::SIGKILL || number == libc::SIGSTOP || (number == libc::SIGHUP && hup_ignored) {
-            continue;
+    for number in (1..=LAST_SIGNAL).filter(|&number| number != libc::SIGHUP || !hup_ignored) {
+        let default = KernelAction::default();
+        // SAFETY: the default action has no code of ours. The C library would refuse the two signals that it keeps to
+        // itself, and a caller can have left those ignored too. The kernel refuses KILL and STOP, which is as well.
+        unsafe {
+            let none = std::ptr::null_mut::<KernelAction>();
+            libc::syscall(libc::SYS_rt_sigaction, number, &raw const default, none, size_of::<u64>());
         }
-        // SAFETY: the default action has no code of ours. glibc refuses its own two signals, which is as well.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
     }
     let mut blocked = SigSet::all();
     for kept in [

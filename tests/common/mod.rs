@@ -1,0 +1,22 @@
+//! What the integration tests stand on: a sandbox for each test, and ways to see what became of it.
+//!
+//! A test makes a [`Sandbox`], starts supervise in it, waits for facts with [`eventually`] or one of the `until_…`
+//! methods, and lets the sandbox go: that ends every process that was started in it, by pid, and where the test
+//! failed prints what there is to see. The services are `tests/programs/service.rs`, in each sandbox as `./service`.
+
+mod acts;
+mod call;
+mod process;
+mod report;
+mod sandbox;
+mod status_dir;
+mod wait;
+
+pub(crate) use acts::{Mark, log_texts};
+pub(crate) use call::{Foreground, Output};
+pub(crate) use process::{Pid, alive, is_root, process_stat, signal};
+#[allow(unused_imports, reason = "named by tests that keep one")]
+pub(crate) use report::Report;
+pub(crate) use sandbox::{Sandbox, service_program, supervise_program};
+pub(crate) use status_dir::{Record, STATE_KEYS, StatusDir, decode_record};
+pub(crate) use wait::{eventually, eventually_some, skip, with_status_on_a_small_disk};
