@@ -3,6 +3,7 @@
 
 mod caller;
 mod claim_file;
+mod command;
 mod conf;
 mod debts;
 mod log;

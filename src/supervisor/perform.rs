@@ -2,11 +2,12 @@
 
 use nix::sys::signal::Signal;
 
+use super::command::ServiceCommand;
 use super::conf::load;
 use super::debts::Paid;
 use super::publish::{Fixed, Shown};
 use super::service::Service;
-use super::setup::{ServiceCommand, conf_file, conf_lines, has_recipients, hook_rules};
+use super::setup::{conf_file, conf_lines, has_recipients, hook_rules};
 use super::texts::{self, Line};
 use super::turn::Supervisor;
 use crate::alarm::Facts;

@@ -1,49 +1,27 @@
 //! From a command line to a supervise that holds its lock: everything before the first decision.
 
-use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::claim_file::{ClaimFile, Left, OpenFailed};
+use super::command::{ServiceCommand, command_of};
 use super::conf::{ConfFile, Loaded, load};
 use super::debts::Debts;
 use super::log::Logs;
 use super::options::{Options, StartError};
 use super::predecessor::{Predecessor, boot_id};
 use super::publish::Publisher;
-use super::texts::Line;
+use super::texts::{Line, not_a_fifo};
 use super::turn::{Ready, Supervisor};
 use super::{Caller, texts};
 use crate::alarm;
 use crate::config::Settings;
 use crate::policy::{Event, Found, Policy};
-use crate::statusdir::{Claim, Control, Directory, Lock, LockError, OkFifo, escape};
-use crate::sys::{self, Program, why};
-
-/// The command that is run.
-#[derive(Debug)]
-pub(super) struct ServiceCommand {
-    pub(super) program: Program,
-    /// Its words, joined by blanks.
-    pub(super) text: Vec<u8>,
-    /// [`Claim::command_number`]
-    pub(super) number: u64,
-}
-
-impl ServiceCommand {
-    /// `None`: there is no word, or one holds a NUL.
-    pub(super) fn new(words: &[OsString]) -> Option<Self> {
-        let bytes = || words.iter().map(|word| word.as_encoded_bytes());
-        Some(Self {
-            program: Program::new(words, env::var_os("PATH").as_deref())?,
-            text: bytes().collect::<Vec<_>>().join(&b' '),
-            number: Claim::command_number(bytes()),
-        })
-    }
-}
+use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo, escape};
+use crate::sys::{self, why};
 
 impl Supervisor {
     /// Makes what the status directory needs, takes the lock and looks for a predecessor. Nothing is started yet.
@@ -231,21 +209,6 @@ pub(super) fn conf_file(loaded: &Loaded, now: crate::policy::Stamp, old: ConfFil
 pub(super) fn has_recipients(settings: &Settings) -> bool {
     let mail = !settings.alarm_mail.is_empty() && settings.mail_transport != Some(crate::config::Transport::None);
     mail || !settings.alarm_gsm.is_empty() || settings.alarm_exec.is_some() || settings.alarm_webhook.is_some()
-}
-
-/// The name stood for something else, which was removed.
-pub(super) fn not_a_fifo(at: &str, name: &str) -> Line {
-    Line::warning(format!("{at}/{name} was no fifo and is replaced by one"))
-}
-
-/// The words of a process, joined by blanks.
-fn command_of(pid: nix::unistd::Pid) -> Option<Vec<u8>> {
-    let mut words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    if words.last() == Some(&0) {
-        words.pop();
-    }
-    words.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
-    Some(words).filter(|words| !words.is_empty())
 }
 
 fn host_name() -> String {

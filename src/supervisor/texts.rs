@@ -122,3 +122,8 @@ pub(super) fn step_failed(report: Report, dir: &str) -> Option<Line> {
 pub(super) fn claim_failed(dir: &str, errno: Errno) -> String {
     format!("unable to write {dir}/claim: {}; a death of supervise now may not be survived", why(errno))
 }
+
+/// The name stood for something else, which was removed.
+pub(super) fn not_a_fifo(at: &str, name: &str) -> Line {
+    Line::warning(format!("{at}/{name} was no fifo and is replaced by one"))
+}

@@ -11,14 +11,14 @@ use nix::unistd::Pid;
 
 use super::Caller;
 use super::claim_file::ClaimFile;
+use super::command::ServiceCommand;
 use super::conf::ConfFile;
 use super::debts::Debts;
 use super::log::Logs;
 use super::options::Options;
 use super::publish::Publisher;
 use super::service::Service;
-use super::setup::{ServiceCommand, not_a_fifo};
-use super::texts::{self, Line};
+use super::texts::{self, Line, not_a_fifo};
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
 use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, escape, is_ignored};
