@@ -15,3 +15,5 @@ pub mod statusdir;
 pub mod supervisor;
 /// System calls that need `unsafe`.
 pub mod sys;
+/// Text from outside, made harmless.
+pub mod text;

@@ -17,6 +17,7 @@ mod fifos;
 mod give_up;
 mod hook;
 mod logs;
+mod mended;
 mod random_kills;
 mod records;
 mod start;

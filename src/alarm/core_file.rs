@@ -1,6 +1,8 @@
 //! Where the kernel left the core file of a process, if it left one (core(5)).
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +13,7 @@ pub(super) struct Dumped<'a> {
     pub(super) signal: i32,
     pub(super) host: &'a str,
     /// The first word of the command.
-    pub(super) program: &'a str,
+    pub(super) program: &'a [u8],
     /// The earliest Unix time in seconds at which it can have been written.
     pub(super) not_before: u64,
 }
@@ -50,7 +52,7 @@ fn expand(pattern: &str, uses_pid: bool, dumped: Dumped<'_>) -> Option<String> {
             'g' => out.push_str(&nix::unistd::getgid().to_string()),
             // The kernel's name for a process: 15 bytes of its file's name.
             'e' => {
-                let name = Path::new(dumped.program).file_name()?.to_str()?;
+                let name = Path::new(OsStr::from_bytes(dumped.program)).file_name()?.to_str()?;
                 out.push_str(name.get(..15).unwrap_or(name));
             }
             _ => return None,
@@ -69,7 +71,8 @@ mod tests {
 
     #[test]
     fn patterns() {
-        let dumped = Dumped { pid: 42, signal: 11, host: "h1", program: "/opt/bin/a-very-long-program", not_before: 0 };
+        let dumped =
+            Dumped { pid: 42, signal: 11, host: "h1", program: b"/opt/bin/a-very-long-program", not_before: 0 };
         for (pattern, uses_pid, expected) in [
             ("core", false, Some("core")),
             ("core", true, Some("core.42")),

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::core_file::{Dumped, core_file};
 use super::stderr_tail::{LINES, tail};
 use crate::policy::{Alarm, AlarmKind, Ended, Next, Stamp};
-use crate::statusdir::{Debt, Directory, ended_text, escape};
+use crate::statusdir::{Debt, Directory, ended_text};
 use crate::sys::{local_time, why};
+use crate::text::escape;
 
 /// What does not depend on the exit.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,8 @@ pub struct Facts<'a> {
     pub module: &'a [u8],
     /// The words of the command, joined by blanks.
     pub command: &'a [u8],
+    /// The first of them.
+    pub program: &'a [u8],
     /// Who is to get a mail.
     pub mail: &'a [String],
     /// Which numbers are to get a short message.
@@ -70,18 +73,13 @@ fn body(debt: &Debt, facts: Facts<'_>, dir: &Directory, out: &mut String) {
     line("ended:", &ended_words(exit.ended));
     if let Ended::Signal { number, core: true } = exit.ended {
         let started = at.seconds().saturating_sub(ran.map_or(0, |ran| ran.as_secs() + 1));
-        let dumped = Dumped {
-            pid: exit.pid,
-            signal: number,
-            host: facts.host,
-            program: command.split(' ').next().unwrap_or(""),
-            not_before: started,
-        };
+        let dumped =
+            Dumped { pid: exit.pid, signal: number, host: facts.host, program: facts.program, not_before: started };
         if let Some(path) = core_file(dumped) {
             line("core file:", &escape(path.as_os_str().as_encoded_bytes()));
         }
     }
-    line("ended at:", &local_text(at));
+    line("noticed at:", &local_text(at));
     line("ran for:", &ran.map_or_else(|| "unknown".to_owned(), duration_words));
     line("peak memory:", &exit.peak_kib.map_or_else(|| "unknown".to_owned(), |kib| format!("{kib} KiB")));
     let cpu = exit.cpu_us.map(|(user, system)| {
@@ -100,10 +98,11 @@ fn body(debt: &Debt, facts: Facts<'_>, dir: &Directory, out: &mut String) {
     if debt.merged > 0 {
         line("also:", &format!("{} earlier alarms for which there was no room", debt.merged));
     }
-    match debt.stderr.and_then(|mark| tail(dir, mark)) {
-        None => out.push_str("\n__stderr of the time of the exit is not there any more.\n"),
-        Some(lines) if lines.is_empty() => out.push_str("\n__stderr was empty.\n"),
-        Some(lines) => {
+    match debt.stderr.map(|mark| tail(dir, mark)) {
+        None => out.push_str("\nThere was no __stderr at the exit.\n"),
+        Some(None) => out.push_str("\n__stderr of the time of the exit is not there any more.\n"),
+        Some(Some(lines)) if lines.is_empty() => out.push_str("\n__stderr was empty.\n"),
+        Some(Some(lines)) => {
             let _ = writeln!(out, "\nThe last lines of __stderr at the exit ({LINES} at most):\n");
             for line in lines {
                 let _ = writeln!(out, "{line}");
@@ -173,26 +172,5 @@ fn rfc5322_date(stamp: Stamp) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_in_words() {
-        for (millis, words) in [
-            (0, "0.000 s"),
-            (1_234, "1.234 s"),
-            (61_000, "1 min 1.000 s"),
-            (3_600_000, "1 h 0 min 0.000 s"),
-            (90_061_001, "1 d 1 h 1 min 1.001 s"),
-        ] {
-            assert_eq!(duration_words(Duration::from_millis(millis)), words);
-        }
-    }
-
-    #[test]
-    fn ends_in_words() {
-        assert_eq!(ended_words(Ended::Signal { number: 11, core: true }), "by signal SEGV, with coredump");
-        assert_eq!(ended_words(Ended::Signal { number: 40, core: false }), "by signal 40");
-        assert_eq!(ended_words(Ended::Code(3)), "by itself, exit code 3");
-    }
-}
+#[path = "message_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::statusdir::Directory;
+use crate::statusdir::{Directory, create_afresh};
 
 const NAME: &str = "alarms";
 
@@ -34,15 +34,10 @@ fn open(dir: &Directory) -> Result<OwnedFd, Errno> {
 pub fn store(dir: &Directory, id: &str, text: &str) -> Result<(), Errno> {
     let spool = open(dir)?;
     let new = format!(".{id}.new");
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mode = Mode::from_bits_truncate(0o600);
-    let stored = openat(&spool, new.as_str(), flags, mode)
-        .and_then(|file| {
-            fchmod(&file, mode)?;
-            match nix::unistd::write(file.as_fd(), text.as_bytes())? {
-                written if written == text.len() => Ok(()),
-                _ => Err(Errno::ENOSPC),
-            }
+    let stored = create_afresh(spool.as_fd(), &new, Mode::from_bits_truncate(0o600))
+        .and_then(|file| match nix::unistd::write(file.as_fd(), text.as_bytes())? {
+            written if written == text.len() => Ok(()),
+            _ => Err(Errno::ENOSPC),
         })
         .and_then(|()| renameat(&spool, new.as_str(), &spool, id));
     if stored.is_err() {

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use crate::statusdir::{Directory, StderrMark, escape};
+use crate::statusdir::{Directory, StderrMark};
+use crate::text::escape;
 
 /// So many lines are shown.
 pub(super) const LINES: usize = 20;

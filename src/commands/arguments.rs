@@ -8,8 +8,9 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::config::split_words;
-use crate::statusdir::{Module, NameError, escape};
+use crate::statusdir::{Module, NameError};
 use crate::supervisor::{ConfSource, Hook, Options};
+use crate::text::escape;
 
 /// What supervise is asked to do.
 #[derive(Debug)]

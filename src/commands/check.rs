@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::config::{self, Severity};
-use crate::statusdir::{Module, escape};
+use crate::statusdir::Module;
 use crate::sys::why_io;
+use crate::text::escape;
 
 /// Prints what was found. The answer: nothing is wrong.
 pub(super) fn check(

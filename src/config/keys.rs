@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::address::{add_gsm, add_mail, check_address};
 use super::line::is_blank;
 use super::number::{classic_number, count, seconds, show_seconds, show_size, size};
-use super::problem::{Severity, escaped, shown};
+use super::problem::{Severity, shown};
 use super::settings::{Hup, KillMode, SHORTEST_WINDOW, Settings};
 use super::transport::{parse_transport, parse_webhook};
 use super::words::split_words;
+use crate::text::printable;
 
 /// A key of supervise.conf.
 pub(super) struct Key {
@@ -179,7 +180,7 @@ pub(super) static KEYS: [Key; 20] = [
             set(&mut settings.mail_password_file, Ok(PathBuf::from(OsStr::from_bytes(value))))
         }),
         show: |settings| match &settings.mail_password_file {
-            Some(path) => escaped(path.as_os_str().as_bytes()),
+            Some(path) => printable(path.as_os_str().as_bytes()),
             None => String::new(),
         },
     },
@@ -324,8 +325,8 @@ fn show_words(words: Option<&[OsString]>) -> String {
         return String::new();
     };
     match shlex::bytes::try_join(words.iter().map(|word| word.as_bytes())) {
-        Ok(text) => escaped(&text),
+        Ok(text) => printable(&text),
         // Only a NUL is refused, and no value that was read holds one.
-        Err(_) => escaped(&words.join(OsStr::new(" ")).into_vec()),
+        Err(_) => printable(&words.join(OsStr::new(" ")).into_vec()),
     }
 }

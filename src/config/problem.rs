@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::printable;
+
 /// What a problem does to a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -45,38 +47,14 @@ const SHOWN_LIMIT: usize = 60;
 /// [`escaped`].
 pub(super) fn shown(bytes: &[u8]) -> String {
     if bytes.len() <= SHOWN_LIMIT {
-        return escaped(bytes);
+        return printable(bytes);
     }
     let mut end = SHOWN_LIMIT;
     // Half a character would be shown as bytes; a whole one has at most three that continue it.
     while end > SHOWN_LIMIT - 3 && bytes[end] & 0xC0 == 0x80 {
         end -= 1;
     }
-    let mut text = escaped(&bytes[..end]);
+    let mut text = printable(&bytes[..end]);
     text.push_str("...");
     text
-}
-
-/// The bytes as text, with control characters and whatever is not UTF-8 as `\xNN`.
-pub(super) fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() {
-                let mut buffer = [0; 4];
-                character.encode_utf8(&mut buffer).bytes().for_each(|byte| push_byte(&mut text, byte));
-            } else {
-                text.push(character);
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| push_byte(&mut text, *byte));
-    }
-    text
-}
-
-fn push_byte(text: &mut String, byte: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    text.push_str("\\x");
-    text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-    text.push(char::from(DIGITS[usize::from(byte & 15)]));
 }

@@ -15,7 +15,8 @@ use super::line::is_blank;
 /// are kept, NUL included: a word that holds one can't be executed, so a caller whose text may hold one
 /// has to look. (docs/operation.md, the command line.)
 pub fn split_words(text: &[u8]) -> (Vec<OsString>, bool) {
-    let quoted = text.iter().any(|byte| matches!(byte, b'\'' | b'"'));
+    // What holds a NUL can't be executed, wherever it is split.
+    let quoted = text.iter().any(|byte| matches!(byte, b'\'' | b'"')) && !text.contains(&0);
     if quoted {
         match shell_words(text) {
             Some(words) => (words.into_iter().map(OsString::from_vec).collect(), false),
@@ -35,9 +36,6 @@ fn blank_words(text: &[u8]) -> Vec<OsString> {
 
 /// `None` where quotes or backslashes don't come out even.
 fn shell_words(text: &[u8]) -> Option<Vec<Vec<u8>>> {
-    if text.contains(&0) {
-        return shlex::bytes::split(text); // can't be executed anyhow
-    }
     // The splitter takes a `#` at the start of a word for a comment. NUL means nothing to it, in quotes
     // or out of them, and does not occur here, so it stands in for `#`.
     let swap = |from: u8, to: u8, bytes: &mut [u8]| {

@@ -13,7 +13,9 @@ pub const EXPLAINS: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Late {
     exit: Exit,
-    at: Moment,
+    at: Now,
+    /// The memory of the run that ended, by which its end is judged.
+    run: Ledger,
     ran: Option<Duration>,
     expected: bool,
     /// The window in which it was counted, by its opening.
@@ -51,15 +53,18 @@ impl Policy {
     /// The service is gone. `at_begin`: its end was found at a start by the operator, which never gives up and
     /// waits for nothing.
     pub(super) fn exited(&mut self, now: Now, exit: Exit, at_begin: bool, out: &mut Vec<Action>) {
-        let expected = self.is_expected(now.moment, exit.ended) || (at_begin && self.ledger.wanted == Wanted::Down);
-        let ran = self.ledger.started.map(|started| now.moment.since(started));
+        let run = self.ledger;
+        let expected = is_expected(&run, now.moment, exit.ended) || (at_begin && run.wanted == Wanted::Down);
+        // Nobody saw when a service ended that is found dead.
+        let ran = run.started.filter(|_| !at_begin).map(|started| now.moment.since(started));
         self.remember_exit(now, exit, ran, expected);
         let counted = if expected { None } else { self.count(now, exit.ended.dumped_core()) };
         let gives_up = !at_begin && counted.is_some_and(|window| self.passes_a_limit(window));
         let next = self.next_step(now.moment, gives_up, at_begin);
         let late = Late {
             exit,
-            at: now.moment,
+            at: now,
+            run,
             ran,
             expected,
             window: counted.map(|window| (window.opened, window.exits)),
@@ -76,44 +81,32 @@ impl Policy {
         self.take_step(now, next, counted, out);
     }
 
-    /// The status that was pending is known, or never will be. It changes what is told and counted, but no
-    /// decision that was made.
-    pub(super) fn status_known(&mut self, ended: Ended, out: &mut Vec<Action>) {
-        let Some(late) = self.late.take() else { return };
+    /// The status that was pending is known, or never will be. It changes what is told and counted, but nothing that
+    /// was done.
+    pub(super) fn status_known(&mut self, now: Now, ended: Ended, out: &mut Vec<Action>) {
+        let Some(mut late) = self.late.take() else { return };
         let exit = Exit { ended, ..late.exit };
-        if let Some(last) = self.ledger.last_exit.as_mut().filter(|last| last.moment == late.at) {
-            last.ended = ended;
-        }
-        let same = |window: &&mut Window| late.window.is_some_and(|(opened, _)| opened == window.opened);
-        if ended.dumped_core()
-            && let Some(window) = self.ledger.window.as_mut().filter(same)
+        if late.expected && !is_expected(&late.run, late.at.moment, ended) {
+            // Unknown, it passed for the doing of a command; now it does not.
+            late.expected = false;
+            if let Some(window) = self.count(now, ended.dumped_core()) {
+                late.window = Some((window.opened, window.exits));
+                if window.exits == 1 {
+                    out.push(Action::Raise(self.alarm(late.at, exit, late.ran, window, late.next)));
+                }
+            }
+        } else if ended.dumped_core()
+            && let Some((opened, _)) = late.window
+            && let Some(window) = self.ledger.window.as_mut().filter(|window| window.opened == opened)
         {
             window.coredumps += 1;
         }
+        if let Some(last) = self.ledger.last_exit.as_mut().filter(|last| last.moment == late.at.moment) {
+            last.ended = ended;
+            last.expected = late.expected;
+        }
         out.push(late.told(exit));
         out.push(Action::Settle(exit));
-    }
-
-    /// An exit that a command caused.
-    fn is_expected(&self, now: Moment, ended: Ended) -> bool {
-        let ledger = &self.ledger;
-        let stopped = ledger.stopping.is_some()
-            && match ended {
-                _ if !ledger.up_since => true,
-                Ended::Code(_) | Ended::Unknown | Ended::Pending => true,
-                Ended::Signal { number, core } => !core && [15, 2, 9].contains(&number),
-                Ended::NotStarted { .. } => false,
-            };
-        let once = ledger.wanted == Wanted::Once && ended == Ended::Code(0);
-        let explained = ledger.sent.iter().zip(SENT_NUMBERS).any(|(sent, sent_number)| {
-            sent.is_some_and(|sent| now.since(sent) <= EXPLAINS)
-                && match ended {
-                    Ended::Code(_) | Ended::Unknown | Ended::Pending => true,
-                    Ended::Signal { number, core } => number == sent_number && (!core || number == QUIT),
-                    Ended::NotStarted { .. } => false,
-                }
-        });
-        stopped || once || explained
     }
 
     fn remember_exit(&mut self, now: Now, exit: Exit, ran: Option<Duration>, expected: bool) {
@@ -160,7 +153,7 @@ impl Policy {
         let left = self.pacing_left(now);
         match () {
             () if gives_up => Next::GivesUp,
-            () if self.leaving => Next::Exits,
+            () if self.exit_asked => Next::Exits,
             () if !restart => Next::StaysDown,
             () if at_begin => Next::RestartNow,
             () if self.rules.hook.is_some() => Next::RestartAfterHook,
@@ -208,6 +201,27 @@ impl Policy {
             next,
         }
     }
+}
+
+/// An exit that a command caused, by what had been asked of the run that ended.
+fn is_expected(run: &Ledger, now: Moment, ended: Ended) -> bool {
+    let stopped = run.stopping.is_some()
+        && match ended {
+            _ if !run.up_since => true,
+            Ended::Code(_) | Ended::Unknown | Ended::Pending => true,
+            Ended::Signal { number, core } => !core && [15, 2, 9].contains(&number),
+            Ended::NotStarted { .. } => false,
+        };
+    let once = run.wanted == Wanted::Once && ended == Ended::Code(0);
+    let explained = run.sent.iter().zip(SENT_NUMBERS).any(|(sent, sent_number)| {
+        sent.is_some_and(|sent| now.since(sent) <= EXPLAINS)
+            && match ended {
+                Ended::Code(_) | Ended::Unknown | Ended::Pending => true,
+                Ended::Signal { number, core } => number == sent_number && (!core || number == QUIT),
+                Ended::NotStarted { .. } => false,
+            }
+    });
+    stopped || once || explained
 }
 
 /// The restarts in a window: every counted exit but the last was followed by one.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::exits::Late;
-use super::{Action, Command, Event, Found, Ledger, Moment, Now, Rules, Sig, Stamp, Told, Wanted, Window};
+use super::{Action, Command, Ended, Event, Found, Ledger, Moment, Now, Rules, Sig, Stamp, Told, Wanted, Window};
 
 /// Where the service stands. Paused and alarms off are flags of the [`Ledger`], not states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Policy {
     pub(super) state: State,
     pub(super) since: Stamp,
     /// `x` was given; it can't be taken back.
-    pub(super) leaving: bool,
+    pub(super) exit_asked: bool,
     /// The exit whose status is still to come.
     pub(super) late: Option<Late>,
 }
@@ -62,7 +62,7 @@ impl Policy {
             ledger: Ledger::default(),
             state: State::Down,
             since: Stamp::default(),
-            leaving: false,
+            exit_asked: false,
             late: None,
         }
     }
@@ -122,7 +122,7 @@ impl Policy {
                 State::Up | State::Stopping => self.exited(now, exit, false, &mut out),
                 State::Down | State::Pacing | State::Hook { .. } | State::GaveUp | State::Left => {}
             },
-            Event::StatusKnown(ended) => self.status_known(ended, &mut out),
+            Event::StatusKnown(ended) => self.status_known(now, ended, &mut out),
             Event::ForkRefused => match self.state {
                 State::Up | State::Stopping => self.fork_refused(now, &mut out),
                 State::Down | State::Pacing | State::Hook { .. } | State::GaveUp | State::Left => {}
@@ -235,7 +235,7 @@ impl Policy {
     }
 
     fn exit(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.leaving = true;
+        self.exit_asked = true;
         match self.state {
             State::Up | State::Stopping => return, // as soon as it is down
             State::Hook { .. } => out.push(Action::KillHook),
@@ -312,7 +312,7 @@ impl Policy {
     fn fork_refused(&mut self, now: Now, out: &mut Vec<Action>) {
         self.ledger.forget_run();
         self.ledger.starts = self.ledger.starts.saturating_sub(1);
-        if self.leaving {
+        if self.exit_asked {
             self.leave(now, false, out);
         } else if self.ledger.wanted == Wanted::Down {
             self.enter(now, State::Down);
@@ -323,6 +323,7 @@ impl Policy {
     }
 
     pub(super) fn leave(&mut self, now: Now, gave_up: bool, out: &mut Vec<Action>) {
+        self.status_known(now, Ended::Unknown, out); // nobody will be there to hear it
         self.ledger.start_due = false;
         self.ledger.prompt = false;
         self.enter(now, if gave_up { State::GaveUp } else { State::Left });

@@ -62,14 +62,12 @@ impl Control {
         Ok(Self { fifos })
     }
 
-    /// Both names still lead to the fifos that are open.
+    /// The names that do not lead to a fifo that is open any more.
     #[must_use]
-    pub fn is_in_place(&self, dir: &Directory) -> bool {
-        NAMES.iter().all(|name| {
-            stat(dir, name).is_some_and(|stat| {
-                self.fifos.iter().any(|fifo| (fifo.device, fifo.inode) == (stat.st_dev, stat.st_ino))
-            })
-        })
+    pub fn out_of_place(&self, dir: &Directory) -> Vec<&'static str> {
+        let leads_here =
+            |stat: FileStat| self.fifos.iter().any(|fifo| (fifo.device, fifo.inode) == (stat.st_dev, stat.st_ino));
+        NAMES.into_iter().filter(|name| !stat(dir, name).is_some_and(leads_here)).collect()
     }
 
     /// The descriptors to wait for.

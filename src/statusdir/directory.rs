@@ -9,8 +9,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstatat};
 
 /// An open status directory.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cause = crate::sys::why_io(&self.cause);
-        let path = super::escape(self.path.as_os_str().as_encoded_bytes());
+        let path = crate::text::escape(self.path.as_os_str().as_encoded_bytes());
         write!(f, "unable to {} {path}: {cause}", self.doing)
     }
 }
@@ -71,6 +71,13 @@ impl Directory {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A folder has this name in it.
+    #[must_use]
+    pub fn has_folder(&self, name: &str) -> bool {
+        fstatat(self, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
     }
 
     /// Opens one of the service's output files, following only a link of root's or our own.

@@ -1,12 +1,14 @@
 //! `lock`: whoever holds it is the one supervise of its status directory.
 
 use std::fmt;
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
 
 use super::Directory;
 use crate::sys::why;
@@ -53,11 +55,11 @@ impl Lock {
             match crate::sys::lock_exclusively(file.as_fd()) {
                 // Somebody may have put another file in its place since it was opened: that one counts.
                 Ok(()) if is_in_place(directory, &file) => return Ok(Self { _file: file }),
-                Ok(()) => {}
+                Ok(()) if waited >= Self::PATIENCE => return Err(LockError::System(Errno::ESTALE)),
                 Err(Errno::EWOULDBLOCK) if waited >= Self::PATIENCE => {
-                    return Err(LockError::Held(holder(&file)));
+                    return Err(LockError::Held(holder(directory, &file)));
                 }
-                Err(Errno::EWOULDBLOCK) => {
+                Ok(()) | Err(Errno::EWOULDBLOCK) => {
                     std::thread::sleep(Self::BETWEEN); // nothing is supervised yet
                     waited += Self::BETWEEN;
                 }
@@ -82,15 +84,48 @@ fn is_in_place(directory: &Directory, file: &OwnedFd) -> bool {
     }
 }
 
-/// Who holds it, by the kernel's own list: `1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF` (proc_locks(5)).
-fn holder(file: &OwnedFd) -> Option<u32> {
+/// Who holds it, as far as can be told.
+fn holder(directory: &Directory, file: &OwnedFd) -> Option<u32> {
     let stat = fstat(file).ok()?;
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    holder_in(&locks, &stat).or_else(|| {
+        // Some file systems have another device number in that list: ask whom the long record names.
+        let state = fs::read_to_string(directory.path().join("state")).ok()?;
+        let pid: u32 = state.lines().find_map(|line| line.strip_prefix("supervise : "))?.parse().ok()?;
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let has_it = open.flatten().any(|entry| {
+            fs::metadata(entry.path()).is_ok_and(|open| (open.dev(), open.ino()) == (stat.st_dev, stat.st_ino))
+        });
+        has_it.then_some(pid)
+    })
+}
+
+/// The kernel's list: `1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF` (proc_locks(5)).
+fn holder_in(locks: &str, stat: &FileStat) -> Option<u32> {
     let (major, minor) = (nix::sys::stat::major(stat.st_dev), nix::sys::stat::minor(stat.st_dev));
     let ours = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
-    let text = std::fs::read_to_string("/proc/locks").ok()?;
-    text.lines().find_map(|line| {
+    locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let held = fields.get(1) == Some(&"FLOCK") && fields.get(5) == Some(&ours.as_str());
         if held { fields.get(4)?.parse().ok().filter(|&pid| pid != 0) } else { None }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_is_found_in_the_kernel_s_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = OwnedFd::from(fs::File::create(folder.path().join("lock")).unwrap());
+        let mut stat = fstat(&file).unwrap();
+        stat.st_dev = nix::sys::stat::makedev(0xfe, 0x10);
+        stat.st_ino = 5678;
+        let list = "1: POSIX ADVISORY WRITE 11 fe:10:5678 0 EOF\n2: -> FLOCK ADVISORY WRITE 12 fe:10:5678 0 EOF\n\
+                    3: FLOCK ADVISORY WRITE 13 fe:10:567 0 EOF\n4: FLOCK ADVISORY WRITE 14 fe:10:5678 0 EOF\n";
+        assert_eq!(holder_in(list, &stat), Some(14));
+        assert_eq!(holder_in("4: FLOCK ADVISORY WRITE 0 fe:10:5678 0 EOF", &stat), None, "of another pid namespace");
+        assert_eq!(holder_in("nonsense\n\n", &stat), None);
+    }
 }

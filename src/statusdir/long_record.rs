@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::policy::{Ended, LastExit, Stamp, Wanted, Window};
 
 use super::ended_text;
+use crate::text::escape;
 
 /// The long record (docs/operation.md, "The long record"). A key without a value is left out.
 #[derive(Clone, Debug)]
@@ -122,30 +123,6 @@ fn time(stamp: Stamp) -> String {
     format!("{}.{:09}", stamp.seconds(), stamp.nanos())
 }
 
-/// Text from outside on a line of ours: control bytes, backslashes and what is not UTF-8 become `\xNN`.
-#[must_use]
-pub fn escape(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() || character == '\\' {
-                let mut buffer = [0; 4];
-                escape_bytes(character.encode_utf8(&mut buffer).as_bytes(), &mut out);
-            } else {
-                out.push(character);
-            }
-        }
-        escape_bytes(chunk.invalid(), &mut out);
-    }
-    out
-}
-
-fn escape_bytes(bytes: &[u8], out: &mut String) {
-    for byte in bytes {
-        let _ = write!(out, "\\x{byte:02x}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,10 +167,5 @@ mod tests {
              last_exit_expected : no\nstarts : 3\nexits : 2\nwindow_opened : 1.000000000\nwindow_exits : 2\n\
              window_coredumps : 1\nundelivered : 1\n"
         );
-    }
-
-    #[test]
-    fn nothing_breaks_a_line() {
-        assert_eq!(escape("\u{85}\u{9b}x\t\x7f".as_bytes()), "\\xc2\\x85\\xc2\\x9bx\\x09\\x7f");
     }
 }

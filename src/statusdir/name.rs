@@ -74,7 +74,7 @@ impl Module {
 
 impl fmt::Display for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::escape(&self.name))
+        f.write_str(&crate::text::escape(&self.name))
     }
 }
 

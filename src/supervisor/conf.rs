@@ -5,8 +5,8 @@ use std::path::Path;
 use super::options::ConfSource;
 use crate::config::{self, Settings, Severity};
 use crate::policy::Stamp;
-use crate::statusdir::escape;
 use crate::sys::why_io;
+use crate::text::escape;
 
 const USUAL: &str = "supervise.conf";
 

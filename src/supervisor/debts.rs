@@ -1,24 +1,18 @@
 //! The alarms that are owed: raised, in the claim, and on their way into the spool.
 
-use std::time::Duration;
-
 use nix::errno::Errno;
 
+use super::backoff::Backoff;
 use crate::alarm::{self, Facts};
 use crate::policy::{Alarm, Ended, Exit, Moment, Stamp};
-use crate::statusdir::{Claim, Debt, Directory};
-
-/// A spool that could not be written is tried again after this time, and after twice as long each time.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// But at least so often.
-const LAST_RETRY: Duration = Duration::from_secs(60);
+use crate::statusdir::{Claim, Debt, Directory, StderrMark};
 
 /// The debts of one supervise.
 #[derive(Debug, Default)]
 pub(super) struct Debts {
     owed: Vec<Debt>,
     raised: u64,
-    retry: Option<(Moment, Duration)>,
+    backoff: Backoff,
 }
 
 /// What became of a debt.
@@ -39,7 +33,7 @@ impl Debts {
                 debt.alarm.exit.ended = Ended::Unknown;
             }
         }
-        Self { owed, raised: 0, retry: None }
+        Self { owed, raised: 0, backoff: Backoff::default() }
     }
 
     pub(super) fn owed(&self) -> &[Debt] {
@@ -47,11 +41,12 @@ impl Debts {
     }
 
     /// Takes on an alarm. Its id is the time, who raised it and a counter: no other alarm has the same.
-    pub(super) fn raise(&mut self, alarm: Alarm, dir: &Directory) {
+    /// `stderr`: how far the service's own error output reaches.
+    pub(super) fn raise(&mut self, alarm: Alarm, stderr: Option<StderrMark>) {
         self.raised += 1;
         let Stamp(time) = alarm.at;
         let id = format!("{time}.{}.{}", std::process::id(), self.raised);
-        let debt = Debt { id, alarm, stderr: alarm::mark(dir), merged: 0 };
+        let debt = Debt { id, alarm, stderr, merged: 0 };
         if self.owed.len() < Claim::MAX_DEBTS {
             self.owed.push(debt);
         } else if let Some(last) = self.owed.last_mut() {
@@ -72,34 +67,36 @@ impl Debts {
 
     /// When to try again.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.retry.map(|(at, _)| at)
+        self.backoff.deadline()
     }
 
     /// Writes every message that can be written now, and says what became of each. A debt that is paid is owed no
-    /// more.
-    pub(super) fn pay(&mut self, now: Moment, dir: &Directory, facts: Facts<'_>) -> Vec<Paid> {
-        if self.retry.is_some_and(|(at, _)| now < at) {
+    /// more. `last`: there will be no other time to try.
+    pub(super) fn pay(&mut self, now: Moment, dir: &Directory, facts: Facts<'_>, last: bool) -> Vec<Paid> {
+        if !last && !self.backoff.allows(now) {
             return Vec::new();
         }
         let mut results = Vec::new();
-        let mut failed = false;
+        let mut failed = None;
         self.owed.retain(|debt| {
-            if failed || debt.alarm.exit.ended == Ended::Pending {
+            if failed.is_some() || debt.alarm.exit.ended == Ended::Pending {
                 return true;
             }
             match alarm::store(dir, &debt.id, &alarm::message(debt, facts, dir)) {
                 Ok(()) => results.push(Paid::Stored(debt.id.clone())),
-                Err(errno) => {
-                    failed = true;
-                    if self.retry.is_none() {
-                        results.push(Paid::Failed(errno)); // said once, however often it is tried
-                    }
-                }
+                Err(errno) => failed = Some(errno),
             }
-            failed
+            failed.is_some()
         });
-        let delay = self.retry.map_or(FIRST_RETRY, |(_, delay)| (delay * 2).min(LAST_RETRY));
-        self.retry = failed.then_some((now + delay, delay));
+        match failed {
+            None => self.backoff.succeed(),
+            Some(errno) if self.backoff.fail(now) => results.push(Paid::Failed(errno)),
+            Some(_) => {}
+        }
         results
     }
 }
+
+#[cfg(test)]
+#[path = "debts_tests.rs"]
+mod tests;

@@ -8,8 +8,9 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::policy::Stamp;
-use crate::statusdir::{Directory, escape};
+use crate::statusdir::Directory;
 use crate::sys::local_time;
+use crate::text::printable;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl Logs {
             time.hour,
             time.minute,
             time.second,
-            escape(text.as_bytes()),
+            printable(text.as_bytes()), // its pieces were made harmless already; this is for what was forgotten
         );
         file.write(dir, &line, self.max_size, self.backups);
     }

@@ -1,6 +1,7 @@
 //! The part that waits: one poll loop, which performs what the policy decides.
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod caller;
 mod claim_file;
 mod command;

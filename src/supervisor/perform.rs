@@ -1,6 +1,7 @@
 //! Does what the policy decided, and writes at the end of a turn what there is to write.
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use super::command::ServiceCommand;
 use super::conf::load;
@@ -10,11 +11,12 @@ use super::service::Service;
 use super::setup::{conf_file, conf_lines, has_recipients, hook_rules};
 use super::texts::{self, Line};
 use super::turn::Supervisor;
-use crate::alarm::Facts;
+use crate::alarm::{self, Facts};
 use crate::config::Hup;
 use crate::policy::{Action, Event, Told};
-use crate::statusdir::{Claim, escape};
+use crate::statusdir::Claim;
 use crate::sys::{Launch, Output, Program, Target, boot_ns, kill, launch, why};
+use crate::text::escape;
 
 impl Supervisor {
     /// Tells the policy of an event and does what it decides.
@@ -29,16 +31,18 @@ impl Supervisor {
                         let _ = kill(hook, Target::Group, Signal::SIGKILL); // it may have ended
                     }
                 }
-                Action::Raise(alarm) if has_recipients(&self.settings) => {
-                    self.alarm_command.clone_from(&self.running);
-                    self.debts.raise(alarm, &self.dir);
+                Action::Raise(raised) if has_recipients(&self.settings) => {
+                    self.alarmed.clone_from(&self.running);
+                    // A service that writes elsewhere has nothing in __stderr.
+                    let stderr = if self.options.inherit_output { None } else { alarm::mark(&self.dir) };
+                    self.debts.raise(raised, stderr);
                 }
                 Action::Raise(_) => self.lines.push(Line::notice("an alarm is raised, but nobody is to receive it")),
                 Action::Settle(exit) => self.debts.settle(exit),
                 Action::Tell(told) => self.tell(&told),
                 Action::ReadConf => self.read_conf(),
                 Action::Leave { gave_up } => {
-                    self.leaving = Some(u8::from(gave_up));
+                    self.exit_code = Some(u8::from(gave_up));
                     if !gave_up {
                         self.lines.push(Line::notice("supervise exits, as asked for"));
                     }
@@ -48,8 +52,10 @@ impl Supervisor {
     }
 
     fn tell(&mut self, told: &Told) {
-        let program = self.running.split(|&byte| byte == b' ').next().unwrap_or_default();
-        let mut lines = texts::lines(told, &self.options.module.to_string(), &escape(program));
+        // The file that was refused where it is known, else the word that stands for it.
+        let refused = self.refused_file.take();
+        let program = refused.unwrap_or_else(|| escape(&self.running.program));
+        let mut lines = texts::lines(told, &self.options.module.to_string(), &program);
         self.lines.append(&mut lines);
     }
 
@@ -61,13 +67,13 @@ impl Supervisor {
             program: &self.command.program,
             output: output(self.options.inherit_output, &self.dir),
             hup_ignored: self.settings.hup == Hup::Ignored,
-            ends_with_parent: false,
+            ends_with_parent: None,
             claim: self.claim.as_mut().map(|file| (file.written_by_child(), &mut block as _)),
         });
         match launched {
             Ok(launched) => {
                 self.service = Some(Service::child(launched.pid, (from, boot_ns())));
-                self.running.clone_from(&self.command.text);
+                self.running.clone_from(&self.command.running);
                 self.report = Some(launched.report);
                 self.not_started = None;
                 self.pid_changed = self.now.stamp;
@@ -94,7 +100,7 @@ impl Supervisor {
                 program: &program,
                 output: output(self.options.inherit_output, &self.dir),
                 hup_ignored: false,
-                ends_with_parent: true,
+                ends_with_parent: Some(Pid::this()),
                 claim: None,
             })
             .map_err(why),
@@ -153,10 +159,10 @@ impl Supervisor {
         self.publish();
         self.write_lines();
         self.pay_debts();
-        if self.leaving.is_some() || self.report.is_none() {
+        if self.exit_code.is_some() || self.report.is_none() {
             self.caller.answer(0); // the first start was tried, whatever came of it
         }
-        let code = self.leaving?;
+        let code = self.exit_code?;
         self.ok.remove(&self.dir);
         Some(code)
     }
@@ -174,19 +180,20 @@ impl Supervisor {
         };
         let fixed = Fixed {
             module: self.options.module.name(),
-            command: &self.running,
+            command: &self.running.text,
             conf: self.conf.path.as_deref(),
             conf_read: self.conf.read,
             conf_problem: self.conf.problem.as_deref(),
         };
-        match self.publisher.publish(&self.dir, shown, fixed) {
-            Ok(()) => self.troubles.publishing = false,
-            Err((name, errno)) => {
-                if !std::mem::replace(&mut self.troubles.publishing, true) {
-                    let (at, why) = (&self.at, why(errno));
-                    self.lines.push(Line::warning(format!("unable to write {at}/{name}: {why}; it is out of date")));
-                }
-            }
+        let (touched, written) = self.publisher.publish(&self.dir, shown, fixed, self.now.moment);
+        if let Err((name, errno)) = written {
+            let (at, why) = (&self.at, why(errno));
+            self.lines.push(Line::warning(format!("unable to write {at}/{name}: {why}; it is out of date")));
+        }
+        if touched {
+            // Our own new names woke us; what else changed there is seen by looking.
+            self.signals.forget_directory();
+            self.mend_control();
         }
     }
 
@@ -195,7 +202,7 @@ impl Supervisor {
             pid,
             started_between,
             boot: self.boot.clone(),
-            left: self.leaving.is_some(),
+            left: self.exit_code.is_some(),
             command: self.command.number,
             ledger: *self.policy.ledger(),
             debts: self.debts.owed().to_vec(),
@@ -212,12 +219,11 @@ impl Supervisor {
         let claim = self.claim_of(pid, service.map_or((0, 0), |service| service.started_between));
         let Some(file) = self.claim.as_mut() else { return };
         match file.write(claim) {
-            Ok(()) => self.troubles.claiming = false,
-            Err(errno) => {
-                if !std::mem::replace(&mut self.troubles.claiming, true) {
-                    self.lines.push(Line::warning(texts::claim_failed(&self.at, errno)));
-                }
+            Ok(()) => self.troubles.claiming.succeed(),
+            Err(errno) if self.troubles.claiming.fail(self.now.moment) => {
+                self.lines.push(Line::warning(texts::claim_failed(&self.at, errno)));
             }
+            Err(_) => {}
         }
     }
 
@@ -238,11 +244,12 @@ impl Supervisor {
         let facts = Facts {
             host: &self.host,
             module: self.options.module.name(),
-            command: &self.alarm_command,
+            command: &self.alarmed.text,
+            program: &self.alarmed.program,
             mail: &self.settings.alarm_mail,
             gsm: &self.settings.alarm_gsm,
         };
-        for paid in self.debts.pay(self.now.moment, &self.dir, facts) {
+        for paid in self.debts.pay(self.now.moment, &self.dir, facts, self.exit_code.is_some()) {
             self.lines.push(match paid {
                 Paid::Stored(id) => {
                     self.undelivered += 1;

@@ -73,7 +73,8 @@ fn find(pid: u32, started_between: (u64, u64)) -> Result<(Found, Option<Service>
     // The pidfd first: it stays with the process that is then found to be the right one.
     let process = match Pidfd::open(Pid::from_raw(number)) {
         Ok(process) => process,
-        Err(Errno::ESRCH | Errno::EINVAL) => return Ok((dead(Ended::Unknown), None)), // no process, or a thread
+        // No process; or a thread has the number, which is EINVAL or, on newer kernels, ENOENT.
+        Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Ok((dead(Ended::Unknown), None)),
         Err(errno) => return Err(format!("unable to open process {pid}: {}", why(errno))),
     };
     let Some((started, runs)) = process.started() else {

@@ -1,9 +1,12 @@
 //! What others can read: the status record and the long record, written when something in them changed.
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 
-use crate::policy::{Stamp, State, View};
+use super::backoff::Backoff;
+use crate::policy::{Moment, Stamp, State, View};
 use crate::statusdir::{Directory, LongRecord, Record, replace};
 
 /// Everything that the two records are made of, but for what never changes.
@@ -29,41 +32,62 @@ pub(super) struct Fixed<'a> {
     pub(super) conf_problem: Option<&'a str>,
 }
 
+/// Anybody may read the records.
+const MODE: Mode = Mode::from_bits_truncate(0o644);
+
 /// Remembers what was published.
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     record: Option<[u8; Record::LEN]>,
+    /// What was tried last.
     shown: Option<Shown>,
+    backoff: Backoff,
 }
 
 impl Publisher {
-    /// Writes what changed.
+    /// Writes what changed, and what could not be written when its time to be tried again has come. The answer:
+    /// something was done in the directory.
     ///
     /// # Errors
-    /// The file's name, and why it could not be written; it is tried again with the next publication.
+    /// The file's name, and why it could not be written; said once, until it works again.
     pub(super) fn publish(
         &mut self,
         dir: &Directory,
         shown: Shown,
         fixed: Fixed<'_>,
-    ) -> Result<(), (&'static str, Errno)> {
+        now: Moment,
+    ) -> (bool, Result<(), (&'static str, Errno)>) {
         // `next_start` is a wall time that is worked out anew each turn; the moment in the view tells if it moved.
-        if self.shown.is_some_and(|old| Shown { next_start: shown.next_start, ..old } == shown) {
-            return Ok(());
+        let is_old = self.shown.is_some_and(|old| Shown { next_start: shown.next_start, ..old } == shown);
+        if is_old && (self.backoff.deadline().is_none() || !self.backoff.allows(now)) {
+            return (false, Ok(()));
         }
-        use std::os::fd::AsFd;
-        let mode = Mode::from_bits_truncate(0o644);
-        let record = record(&shown).encode();
+        self.shown = Some(shown);
+        let written = self.write_record(dir, &shown).and_then(|()| {
+            let text = long_record(&shown, fixed).encode();
+            replace(dir.as_fd(), "state", text.as_bytes(), MODE).map_err(|errno| ("state", errno))
+        });
+        match written {
+            Ok(()) => self.backoff.succeed(),
+            Err(failed) if self.backoff.fail(now) => return (true, Err(failed)),
+            Err(_) => {}
+        }
+        (true, Ok(()))
+    }
+
+    fn write_record(&mut self, dir: &Directory, shown: &Shown) -> Result<(), (&'static str, Errno)> {
+        let record = record(shown).encode();
         if self.record != Some(record) {
             self.record = None;
-            replace(dir.as_fd(), "status", &record, mode).map_err(|errno| ("status", errno))?;
+            replace(dir.as_fd(), "status", &record, MODE).map_err(|errno| ("status", errno))?;
             self.record = Some(record);
         }
-        self.shown = None;
-        let text = long_record(&shown, fixed).encode();
-        replace(dir.as_fd(), "state", text.as_bytes(), mode).map_err(|errno| ("state", errno))?;
-        self.shown = Some(shown);
         Ok(())
+    }
+
+    /// When to try again what could not be written.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.backoff.deadline()
     }
 }
 

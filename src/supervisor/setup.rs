@@ -7,7 +7,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::claim_file::{ClaimFile, Left, OpenFailed};
-use super::command::{ServiceCommand, command_of};
+use super::command::{Running, ServiceCommand, words_of};
 use super::conf::{ConfFile, Loaded, load};
 use super::debts::Debts;
 use super::log::Logs;
@@ -15,13 +15,14 @@ use super::options::{Options, StartError};
 use super::predecessor::{Predecessor, boot_id};
 use super::publish::Publisher;
 use super::texts::{Line, not_a_fifo};
-use super::turn::{Ready, Supervisor};
+use super::turn::{Ready, Supervisor, Troubles};
 use super::{Caller, texts};
 use crate::alarm;
 use crate::config::Settings;
-use crate::policy::{Event, Found, Policy};
-use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo, escape};
+use crate::policy::{Event, Policy};
+use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo};
 use crate::sys::{self, why};
+use crate::text::escape;
 
 impl Supervisor {
     /// Makes what the status directory needs, takes the lock and looks for a predecessor. Nothing is started yet.
@@ -37,9 +38,9 @@ impl Supervisor {
             StartError::new(StartError::SYSTEM, format!("unable to receive signals: {}", why(errno)))
         })?;
         let loaded = load(&options.conf, options.module.name());
-        let command = command(&options, &loaded)?;
-        if loaded.refused && !options.module.path().exists() {
-            return Err(refused(&loaded)); // no living service can be in a directory that is not there
+        let command = command(&options, &loaded);
+        if !options.module.path().exists() {
+            check(&loaded, &command)?; // no service to adopt can be in a directory that is not there
         }
         let dir = Directory::make(options.module.path())
             .map_err(|error| StartError::new(StartError::DIRECTORY, error.to_string()))?;
@@ -50,6 +51,11 @@ impl Supervisor {
             };
             StartError::new(StartError::SYSTEM, text)
         })?;
+        for name in ["status", "state"] {
+            if dir.has_folder(name) {
+                return Err(system("write", name, Errno::EISDIR)); // perhaps the status directory of another module
+            }
+        }
         let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
         let (claim, left) = match ClaimFile::open(&dir) {
             Ok((file, left)) => (Some(file), left),
@@ -60,7 +66,9 @@ impl Supervisor {
             // What it says may be that the service runs.
             Err(OpenFailed::Unreadable(errno)) => return Err(system("open", "claim", errno)),
         };
+        let mut troubles = Troubles::default();
         if let Some(Err(errno)) = claim.as_ref().map(ClaimFile::fill) {
+            troubles.claiming.fail(sys::now().moment);
             lines.push(Line::warning(texts::claim_failed(&at, errno)));
         }
         let left = match left {
@@ -80,9 +88,18 @@ impl Supervisor {
                 format!("{cause}; so it is not known if the service still runs, as pid {pid}: nothing is started");
             StartError::new(StartError::SYSTEM, text)
         })?;
-        if loaded.refused && predecessor.found != Found::Alive {
-            return Err(refused(&loaded));
-        }
+        let command = match predecessor.service.as_ref() {
+            None => {
+                check(&loaded, &command)?;
+                command?
+            }
+            // A service that lives is not left alone because of a conf.
+            Some(service) => command.or_else(|error| {
+                lines
+                    .extend(error.lines.iter().map(|text| Line::warning(format!("{text}; it goes on as it runs now"))));
+                words_of(service.pid()).as_deref().and_then(ServiceCommand::new).ok_or(error)
+            })?,
+        };
         let control = Control::open(&dir, |name| lines.push(not_a_fifo(&at, name)))
             .map_err(|(name, errno)| system("make the fifo", name, errno))?;
         let ok = OkFifo::open(&dir).map_err(|errno| system("make the fifo", "ok", errno))?;
@@ -96,12 +113,13 @@ impl Supervisor {
             lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
         }
         conf_lines(&loaded, if loaded.read { "" } else { "; no alarm policy" }, &mut lines);
-        let mut running = command.text.clone();
+        let mut running = command.running.clone();
         if let Some(service) = predecessor.service.as_ref()
             && predecessor.command != command.number
         {
             lines.push(Line::warning("the service that runs has another COMMAND; this one counts from the next start"));
-            running = command_of(service.pid()).unwrap_or(running);
+            let words = words_of(service.pid());
+            running = words.as_deref().and_then(ServiceCommand::new).map_or(Running::default(), |known| known.running);
         }
         let undelivered = alarm::count(&dir).unwrap_or_else(|errno| {
             lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
@@ -121,13 +139,15 @@ impl Supervisor {
             service: predecessor.service,
             publisher: Publisher::default(),
             caller: Caller::none(),
-            troubles: super::turn::Troubles::default(),
+            troubles,
             ready: Ready::default(),
+            woken: sys::Wakeup::default(),
             report: None,
             not_started: None,
+            refused_file: None,
             hook: None,
             late: None,
-            leaving: None,
+            exit_code: None,
             adopted,
             at,
             options,
@@ -140,7 +160,7 @@ impl Supervisor {
             logs,
             claim,
             boot,
-            alarm_command: running.clone(),
+            alarmed: running.clone(),
             running,
             command,
             policy,
@@ -172,8 +192,15 @@ pub(super) fn hook_rules(options: &Options) -> Option<Option<std::time::Duration
     options.hook.as_ref().map(|hook| hook.reset)
 }
 
-fn refused(loaded: &Loaded) -> StartError {
-    StartError { code: StartError::USAGE, lines: problem_texts(loaded) }
+/// Refuses a start with a conf that has a bad value, or without a command; every problem is told at once.
+fn check(loaded: &Loaded, command: &Result<ServiceCommand, StartError>) -> Result<(), StartError> {
+    let missing = command.as_ref().err().map_or(&[][..], |error| error.lines.as_slice());
+    if !loaded.refused && missing.is_empty() {
+        return Ok(());
+    }
+    let mut lines = problem_texts(loaded);
+    lines.extend_from_slice(missing);
+    Err(StartError { code: StartError::USAGE, lines })
 }
 
 /// A file that is no conf at all has a problem in every line.

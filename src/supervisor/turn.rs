@@ -10,19 +10,21 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
 use super::Caller;
+use super::backoff::Backoff;
 use super::claim_file::ClaimFile;
-use super::command::ServiceCommand;
+use super::command::{Running, ServiceCommand};
 use super::conf::ConfFile;
 use super::debts::Debts;
 use super::log::Logs;
 use super::options::Options;
 use super::publish::Publisher;
 use super::service::Service;
-use super::texts::{self, Line, not_a_fifo};
+use super::texts::{self, Line};
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
-use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, escape, is_ignored};
-use crate::sys::{ExitStatus, Pidfd, Report, Signals, Target, Wakeup, kill, now, read_reports, reap_next, why};
+use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, is_ignored};
+use crate::sys::{ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, kill, now, read_reports, reap_next, why};
+use crate::text::escape;
 
 /// The exit status of an adopted service is waited for so long (docs/operation.md, "Adoption").
 const LATE_STATUS: Duration = Duration::from_secs(5);
@@ -55,10 +57,9 @@ pub struct Supervisor {
     pub(super) conf_generation: u32,
     /// What the next start runs.
     pub(super) command: ServiceCommand,
-    /// The words of what runs, or ran last.
-    pub(super) running: Vec<u8>,
-    /// The words of what the alarms that are owed are about.
-    pub(super) alarm_command: Vec<u8>,
+    pub(super) running: Running,
+    /// What the alarms that are owed are about.
+    pub(super) alarmed: Running,
     pub(super) policy: Policy,
     pub(super) first: Option<Event>,
     pub(super) service: Option<Service>,
@@ -68,6 +69,8 @@ pub struct Supervisor {
     pub(super) report: Option<OwnedFd>,
     /// It failed before its exec, and is about to exit.
     pub(super) not_started: Option<Ended>,
+    /// The file that the kernel refused to execute, as it was found in PATH.
+    pub(super) refused_file: Option<String>,
     /// The running hook, with its start report.
     pub(super) hook: Option<(Pid, OwnedFd)>,
     /// An adopted service that has ended, whose status is still to come, until then at the latest.
@@ -78,18 +81,19 @@ pub struct Supervisor {
     pub(super) caller: Caller,
     pub(super) troubles: Troubles,
     pub(super) ready: Ready,
+    /// What signals told and was not seen to yet.
+    pub(super) woken: Wakeup,
     pub(super) now: Now,
     /// What is to be logged at the end of the turn.
     pub(super) lines: Vec<Line>,
-    /// The exit code, once supervise is done.
-    pub(super) leaving: Option<u8>,
+    /// Once supervise is done.
+    pub(super) exit_code: Option<u8>,
 }
 
 /// What failed last time, so that it is said once and not with every turn.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
-    pub(super) publishing: bool,
-    pub(super) claiming: bool,
+    pub(super) claiming: Backoff,
     pub(super) mending: bool,
 }
 
@@ -121,18 +125,18 @@ impl Supervisor {
     }
 
     fn turn(&mut self) {
-        let mut wakeup = self.listen();
-        if wakeup.child {
-            wakeup.directory |= self.reap();
-        }
+        self.listen();
         if self.ready.adopted {
-            wakeup.directory |= self.adopted_ended();
+            self.adopted_ended();
+        }
+        if std::mem::take(&mut self.woken.child) {
+            self.reap();
         }
         if self.ready.report {
             self.read_report();
         }
         self.watch_late();
-        if wakeup.directory || !self.watched {
+        if std::mem::take(&mut self.woken.directory) || !self.watched {
             self.mend_control();
         }
         if self.policy.next_deadline().is_some_and(|deadline| deadline <= self.now.moment) {
@@ -142,8 +146,13 @@ impl Supervisor {
 
     /// Waits until something happens or a deadline passes.
     fn wait(&mut self) {
-        let deadlines =
-            [self.policy.next_deadline(), self.late.as_ref().map(|(_, until)| *until), self.debts.deadline()];
+        let deadlines = [
+            self.policy.next_deadline(),
+            self.late.as_ref().map(|(_, until)| *until),
+            self.debts.deadline(),
+            self.publisher.deadline(),
+            self.troubles.claiming.deadline(),
+        ];
         let timeout =
             deadlines.into_iter().flatten().min().map(|deadline| TimeSpec::from_duration(deadline.since(now().moment)));
         let mut descriptors = Vec::with_capacity(6);
@@ -169,9 +178,11 @@ impl Supervisor {
         self.now = now();
     }
 
-    /// Signals first, then one read from each fifo.
-    fn listen(&mut self) -> Wakeup {
+    /// Signals first, then one read from each fifo. What else the signals told is kept for its place in the turn.
+    fn listen(&mut self) {
         let wakeup = self.signals.take();
+        self.woken.child |= wakeup.child;
+        self.woken.directory |= wakeup.directory;
         if wakeup.terminate {
             self.lines.push(Line::notice("supervise was sent TERM or INT: down, and exit"));
             self.event(Event::Terminate);
@@ -180,7 +191,6 @@ impl Supervisor {
             self.read_conf();
         }
         self.obey_fifos();
-        wakeup
     }
 
     fn obey_fifos(&mut self) {
@@ -212,9 +222,8 @@ impl Supervisor {
         }
     }
 
-    /// Reaps every child that has ended. The answer: a name in the status directory changed meanwhile.
-    fn reap(&mut self) -> bool {
-        let mut directory = false;
+    /// Reaps every child that has ended.
+    fn reap(&mut self) {
         loop {
             let group = self.settings.kill_mode == KillMode::Group;
             let service = self.service.as_ref();
@@ -223,12 +232,12 @@ impl Supervisor {
                     let _ = kill(pid, Target::Group, nix::sys::signal::Signal::SIGKILL);
                 }
             });
-            let Some(reaped) = reaped else { return directory };
+            let Some(reaped) = reaped else { return };
             if self.hook.as_ref().is_some_and(|(hook, _)| *hook == reaped.pid) {
                 self.hook_ended(reaped.ended);
             } else if self.service.as_ref().is_some_and(|service| service.is_child(reaped.pid)) {
                 let ended = self.last_report().unwrap_or(reaped.ended);
-                directory |= self.service_ended(Exit {
+                self.service_ended(Exit {
                     pid: reaped.pid.as_raw(),
                     ended,
                     peak_kib: Some(reaped.peak_kib),
@@ -239,13 +248,12 @@ impl Supervisor {
     }
 
     /// The service is gone. What was said before this was known counts as said before it.
-    fn service_ended(&mut self, exit: Exit) -> bool {
+    fn service_ended(&mut self, exit: Exit) {
         self.service = None;
         self.pid_changed = self.now.stamp;
         self.adopted = false;
-        let wakeup = self.listen();
+        self.listen();
         self.event(Event::Exited(exit));
-        wakeup.directory
     }
 
     /// What the child told of its start, now that it has ended. The answer: it never became the service.
@@ -261,8 +269,12 @@ impl Supervisor {
             if report.step.is_fatal() {
                 let (step, errno) = (report.step as u8, report.errno as i32);
                 self.not_started = Some(Ended::NotStarted { step, errno });
+                self.refused_file = self.command.program.candidate(report.file).map(|file| escape(file.to_bytes()));
             }
-            self.lines.extend(texts::step_failed(report, &self.at));
+            // A claim that can't be written is said once, whoever tries.
+            if report.step != Step::Claim || self.troubles.claiming.fail(self.now.moment) {
+                self.lines.extend(texts::step_failed(report, &self.at));
+            }
         }
     }
 
@@ -275,8 +287,8 @@ impl Supervisor {
         }
     }
 
-    fn adopted_ended(&mut self) -> bool {
-        let Some(process) = self.service.as_ref().and_then(Service::pidfd) else { return false };
+    fn adopted_ended(&mut self) {
+        let Some(process) = self.service.as_ref().and_then(Service::pidfd) else { return };
         let pid = process.pid().as_raw();
         if self.settings.kill_mode == KillMode::Group {
             let _ = process.signal(Target::Group, nix::sys::signal::Signal::SIGKILL);
@@ -290,7 +302,7 @@ impl Supervisor {
             let process = self.service.take().and_then(Service::into_pidfd);
             self.late = process.map(|process| (process, self.now.moment + LATE_STATUS));
         }
-        self.service_ended(Exit { pid, ended, peak_kib: None, cpu_us: None })
+        self.service_ended(Exit { pid, ended, peak_kib: None, cpu_us: None });
     }
 
     /// The status of an adopted service that has ended is there, or will never be.
@@ -332,29 +344,28 @@ impl Supervisor {
     }
 
     /// Somebody removed or replaced svcontrol: whoever writes there next is to be heard.
-    fn mend_control(&mut self) {
-        if self.control.is_in_place(&self.dir) {
+    pub(super) fn mend_control(&mut self) {
+        let lost = self.control.out_of_place(&self.dir);
+        if lost.is_empty() {
             self.troubles.mending = false;
             return;
         }
         self.obey_fifos(); // what stands in the old one
-        let mut lines = Vec::new();
-        match Control::open(&self.dir, |name| lines.push(not_a_fifo(&self.at, name))) {
+        let at = &self.at;
+        match Control::open(&self.dir, |_| {}) {
             Ok(control) => {
                 self.control = control;
                 self.troubles.mending = false;
-                if lines.is_empty() {
-                    lines.push(Line::warning(format!("{}/svcontrol had gone and was made anew", self.at)));
-                }
+                let lines = lost.iter().map(|name| format!("{at}/{name} was removed or replaced, and is made anew"));
+                self.lines.extend(lines.map(Line::warning));
             }
             Err((name, errno)) => {
                 if !std::mem::replace(&mut self.troubles.mending, true) {
-                    let why = why(errno);
-                    lines.push(Line::warning(format!("unable to make the fifo {}/{name} anew: {why}", self.at)));
+                    let text = format!("unable to make the fifo {at}/{name} anew: {}", why(errno));
+                    self.lines.push(Line::warning(text));
                 }
             }
         }
-        self.lines.append(&mut lines);
     }
 
     /// Sends a signal to the service, if there is one.

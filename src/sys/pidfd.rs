@@ -167,7 +167,10 @@ struct Stat {
 
 impl Stat {
     fn read(pid: Pid) -> Option<Self> {
-        let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
         // The name in field 2 may hold anything, also brackets; the last one ends it.
         let end = text.iter().rposition(|&byte| byte == b')')?;
         let fields: Vec<&str> = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
@@ -176,5 +179,28 @@ impl Stat {
             started: fields.get(22 - 3)?.parse().ok()?,
             exit_code: fields.get(52 - 3)?.parse().ok()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_process_may_hold_anything() {
+        let rest = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+        for name in ["sleep", "a) Z 1 (b", "new\nline", "\u{fffd}"] {
+            let stat = Stat::parse(format!("7 ({name}) S {rest}\n").as_bytes()).unwrap();
+            assert_eq!((stat.state, stat.started, stat.exit_code), (b'S', 22, 52), "{name}");
+        }
+        let stat = Stat::parse([b"7 (\xff) Z ".as_slice(), rest.as_bytes()].concat().as_slice()).unwrap();
+        assert_eq!(stat.state, b'Z');
+    }
+
+    #[test]
+    fn a_line_that_is_too_short_says_nothing() {
+        for text in ["", "7", "7 (x)", "7 (x) S", "7 (x) S 1 2 3"] {
+            assert!(Stat::parse(text.as_bytes()).is_none(), "{text}");
+        }
     }
 }

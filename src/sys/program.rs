@@ -1,15 +1,16 @@
 //! A program with its arguments, laid out for execve(2) ahead of time, so that a start has nothing to allocate.
 
-use std::ffi::{CString, OsStr, OsString, c_char};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
 /// The words of a command, and the files that its first word may mean.
 #[derive(Debug)]
 pub struct Program {
+    #[expect(dead_code, reason = "what `argv` points to")]
     words: Vec<CString>,
-    /// The words again, as execve(2) wants them: pointers, with a null at the end.
+    /// The words, as execve(2) wants them: pointers, with a null at the end.
     argv: Vec<*const c_char>,
     /// What to try, in this order: the word itself if it has a slash, else it in every folder of PATH.
     candidates: Vec<CString>,
@@ -40,24 +41,25 @@ impl Program {
         Some(Self { words, argv, candidates })
     }
 
-    /// The words.
+    /// One of the files that are tried.
     #[must_use]
-    pub fn words(&self) -> Vec<OsString> {
-        self.words.iter().map(|word| OsString::from_vec(word.as_bytes().to_vec())).collect()
+    pub fn candidate(&self, number: u16) -> Option<&CStr> {
+        self.candidates.get(usize::from(number)).map(CString::as_c_str)
     }
 
-    /// Replaces the calling process by the program; returns only if that failed. A file that may not be executed is
-    /// passed over for one further on in PATH, as execvp(3) does, but no shell is ever tried. Async-signal-safe.
-    pub(super) fn exec(&self) -> Errno {
-        let mut refused = Errno::ENOENT;
-        for candidate in &self.candidates {
+    /// Replaces the calling process by the program; returns only if that failed, with the reason and the number of the
+    /// candidate that it is about. A file that may not be executed is passed over for one further on in PATH, as
+    /// execvp(3) does, but no shell is ever tried. Async-signal-safe.
+    pub(super) fn exec(&self) -> (Errno, u16) {
+        let mut refused = (Errno::ENOENT, if self.candidates.len() == 1 { 0 } else { u16::MAX });
+        for (number, candidate) in (0..).zip(&self.candidates) {
             // SAFETY: the argument vector ends with a null and its strings live as long as `self`; the environment
             // is the process's own.
             unsafe { libc::execve(candidate.as_ptr(), self.argv.as_ptr(), environ.cast()) };
             match Errno::last() {
                 Errno::ENOENT | Errno::ENOTDIR => {}
-                Errno::EACCES => refused = Errno::EACCES,
-                other => return other,
+                Errno::EACCES => refused = (Errno::EACCES, number),
+                other => return (other, number),
             }
         }
         refused
@@ -66,4 +68,30 @@ impl Program {
 
 unsafe extern "C" {
     static environ: *const *const c_char;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(word: &str, path: Option<&str>) -> Vec<String> {
+        let program = Program::new(&[word.into()], path.map(OsStr::new)).unwrap();
+        (0..).map_while(|number| program.candidate(number)).map(|file| file.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn where_a_program_is_looked_for() {
+        assert_eq!(candidates("run", Some("/a:/b/")), ["/a/run", "/b//run"]);
+        assert_eq!(candidates("run", Some("/a::b")), ["/a/run", "./run", "b/run"]);
+        assert_eq!(candidates("run", Some("")), ["./run"]);
+        assert_eq!(candidates("run", None), ["/bin/run", "/usr/bin/run"]);
+        assert_eq!(candidates("./run", Some("/a")), ["./run"]);
+        assert_eq!(candidates("", Some("/a")), [""], "an empty word names no file");
+    }
+
+    #[test]
+    fn what_no_program_can_be_given() {
+        assert!(Program::new(&[], None).is_none());
+        assert!(Program::new(&["a".into(), "b\0c".into()], None).is_none());
+    }
 }

@@ -90,6 +90,15 @@ fn ignored(number: libc::c_int) -> bool {
 }
 
 impl Signals {
+    /// Forgets that a name in the directory changed, for one who has looked since or is about to.
+    pub fn forget_directory(&self) {
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGIO);
+        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the pointers are to values of ours; no siginfo is wanted.
+        unsafe { libc::sigtimedwait(set.as_ref(), std::ptr::null_mut(), &raw const now) };
+    }
+
     /// Reads all that have come; none is left behind.
     #[must_use]
     pub fn take(&mut self) -> Wakeup {

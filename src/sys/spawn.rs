@@ -71,6 +71,8 @@ pub struct Report {
     pub step: Step,
     /// Why.
     pub errno: Errno,
+    /// Which of [`Program::candidate`] an exec failed on; one that does not exist where none was found.
+    pub file: u16,
 }
 
 /// Where the output of a program goes.
@@ -97,8 +99,8 @@ pub struct Launch<'a> {
     pub output: Output<'a>,
     /// It starts with HUP ignored.
     pub hup_ignored: bool,
-    /// It gets KILL when supervise dies.
-    pub ends_with_parent: bool,
+    /// It gets KILL when this process, its parent, dies.
+    pub ends_with_parent: Option<Pid>,
     /// The claim's file, and what gives the block to write there.
     pub claim: Option<(BorrowedFd<'a>, &'a mut dyn StampClaim)>,
 }
@@ -138,11 +140,16 @@ pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
 
 /// The child's line of steps; returns the one that failed.
 fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
-    let failed = |step| move |errno| Report { step, errno };
+    let failed = |step| move |errno| Report { step, errno, file: 0 };
     let steps = |launch: &mut Launch<'_>| -> Result<(), Report> {
         nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(failed(Step::Group))?;
-        if launch.ends_with_parent {
+        if let Some(parent) = launch.ends_with_parent {
             super::set_ended_by_parent();
+            if nix::unistd::getppid() != parent {
+                // It died before it was told of.
+                // SAFETY: ends this copy of the process without running what the original registered for its exit.
+                unsafe { libc::_exit(127) };
+            }
         }
         let hup = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
         // SAFETY: neither disposition has code of ours. All other signals have the default already.
@@ -158,13 +165,16 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
             let written = unsafe { libc::pwrite(file.as_raw_fd(), block.as_ptr().cast(), block.len(), 0) };
             if usize::try_from(written) != Ok(block.len()) {
                 let errno = if written < 0 { Errno::last() } else { Errno::ENOSPC };
-                send(tell, Report { step: Step::Claim, errno });
+                send(tell, Report { step: Step::Claim, errno, file: 0 });
             }
         }
         Ok(())
     };
     match steps(launch) {
-        Ok(()) => Report { step: Step::Exec, errno: launch.program.exec() },
+        Ok(()) => {
+            let (errno, file) = launch.program.exec();
+            Report { step: Step::Exec, errno, file }
+        }
         Err(report) => report,
     }
 }
@@ -183,7 +193,7 @@ fn redirect(dir: BorrowedFd<'_>, name: &std::ffi::CStr, number: i32, step: Step,
             return;
         }
         Err(errno) => {
-            send(tell, Report { step, errno });
+            send(tell, Report { step, errno, file: 0 });
             0
         }
     };
@@ -191,11 +201,12 @@ fn redirect(dir: BorrowedFd<'_>, name: &std::ffi::CStr, number: i32, step: Step,
     unsafe { libc::dup2(source, number) };
 }
 
-const MESSAGE: usize = 5;
+const MESSAGE: usize = 7;
 
 fn send(tell: BorrowedFd<'_>, report: Report) {
     let errno = (report.errno as i32).to_ne_bytes();
-    let message: [u8; MESSAGE] = [report.step as u8, errno[0], errno[1], errno[2], errno[3]];
+    let file = report.file.to_ne_bytes();
+    let message: [u8; MESSAGE] = [report.step as u8, errno[0], errno[1], errno[2], errno[3], file[0], file[1]];
     let _ = nix::unistd::write(tell, &message); // nobody is left to tell of it where this fails
 }
 
@@ -209,7 +220,8 @@ pub fn read_reports(from: BorrowedFd<'_>) -> (Vec<Report>, bool) {
             Ok(MESSAGE) => {
                 let errno = i32::from_ne_bytes([message[1], message[2], message[3], message[4]]);
                 if let Some(step) = Step::from_number(message[0]) {
-                    reports.push(Report { step, errno: Errno::from_raw(errno) });
+                    let file = u16::from_ne_bytes([message[5], message[6]]);
+                    reports.push(Report { step, errno: Errno::from_raw(errno), file });
                 }
             }
             Ok(_) => return (reports, true),

@@ -64,6 +64,8 @@ fn check(text: &[u8]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_bytes_are_parsed(text in prop::collection::vec(any::<u8>(), 0..2000)) {
         check(&text)?;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 #[test]
 fn words_of_a_command() {
     type Row<'a> = (&'a [u8], &'a [&'a [u8]], bool);
-    let table: [Row<'_>; 26] = [
+    let table: [Row<'_>; 27] = [
         (b"", &[], false),
         (b" \t ", &[], false),
         (b"a", &[b"a"], false),
@@ -28,7 +28,8 @@ fn words_of_a_command() {
         (b"'a' #b", &[b"a", b"#b"], false),
         (b"\"#\" '#'# \\# \"\\#\"", &[b"#", b"##", b"#", b"\\#"], false),
         (b"'\xff'", &[b"\xff"], false),
-        (b"'a\0b'", &[b"a\0b"], false),
+        (b"'a\0b'", &[b"'a\0b'"], false), // can't be executed, wherever it is split
+        (b"#\"\0", &[b"#\"\0"], false),
         (b"it's here", &[b"it's", b"here"], true),
         (b"a \"b c", &[b"a", b"\"b", b"c"], true),
         (b"'a b' c\\", &[b"'a", b"b'", b"c\\"], true),

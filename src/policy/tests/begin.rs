@@ -45,6 +45,8 @@ fn a_service_found_dead_is_one_unexpected_exit_and_is_started_at_once() {
     assert_eq!((bench.window(), bench.policy.ledger().exits, bench.last_expected()), (Some((1, 0)), 1, false));
     let (_, actions) = successor(ledger_after(&[]), dead(CORE), with_hook(None));
     assert_eq!(short(&actions), "alarm-core+start", "without the hook");
+    let ran = actions.iter().any(|action| matches!(action, Action::Raise(Alarm { ran: Some(_), .. })));
+    assert!(!ran, "nobody saw it end");
 }
 
 #[test]

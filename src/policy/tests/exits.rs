@@ -279,3 +279,27 @@ fn a_start_that_failed_counts_as_an_exit() {
     assert_eq!(short(&bench.deadline()), "start");
     assert_eq!(short(&bench.send(exit(Ended::NotStarted { step: 6, errno: 2 }))), "alarm-gave-up-1+give-up");
 }
+
+#[test]
+fn a_late_status_shows_that_no_command_was_the_cause() {
+    let mut bench = Bench::up(rules());
+    bench.command(Command::Term);
+    assert_eq!(short(&bench.send(exit(Ended::Pending))), "start");
+    assert_eq!(bench.window(), None);
+    bench.wait(1.0);
+    assert_eq!(short(&bench.send(Event::StatusKnown(CORE))), "alarm-core+settle");
+    assert_eq!((bench.window(), bench.last_expected()), (Some((1, 1)), false));
+}
+
+#[test]
+fn a_pending_status_is_settled_before_supervise_leaves() {
+    let mut bench = Bench::up(Rules { max_tries: limit(1), ..rules() });
+    bench.send(exit(CRASH));
+    bench.wait(2.0);
+    assert_eq!(short(&bench.send(exit(Ended::Pending))), "alarm-gave-up-1+settle+give-up");
+    let mut bench = Bench::up(rules());
+    bench.send(exit(Ended::Pending));
+    bench.command(Command::Down);
+    bench.send(exit(TERMINATED));
+    assert_eq!(short(&bench.command(Command::Exit)), "settle+leave");
+}

@@ -91,6 +91,9 @@ impl World {
         let before = *self.bench.policy.ledger();
         let had_left = self.left;
         let is_begin = matches!(event, Event::Begin { .. });
+        // A limit that is passed by a status that comes late holds at the next exit too.
+        let decides_nothing = is_begin || matches!(event, Event::StatusKnown(_));
+        self.exempt |= decides_nothing;
         let ended = match event {
             Event::Exited(exit) => Some(exit),
             _ => None,
@@ -101,7 +104,7 @@ impl World {
         assert!(!had_left || actions.is_empty(), "it decides after it left: {actions:?}");
         if before.window.map(|window| window.opened) != after.window.map(|window| window.opened) {
             self.alarms_in_window = 0;
-            self.exempt = is_begin;
+            self.exempt = decides_nothing;
         }
         for action in &actions {
             match action {
@@ -133,6 +136,7 @@ impl World {
                     }
                 }
                 Action::Leave { gave_up } => {
+                    assert!(!self.status_pending, "an exit is never told");
                     assert!(!self.runs || ended.is_some(), "it left a running service");
                     let raised = actions.iter().any(
                         |action| matches!(action, Action::Raise(alarm) if matches!(alarm.kind, AlarmKind::GaveUp { .. })),
@@ -140,7 +144,8 @@ impl World {
                     assert_eq!(*gave_up, raised, "a give-up is alarmed, and nothing else is one");
                     self.left = true;
                 }
-                Action::Settle(_) | Action::Tell(_) | Action::ReadConf => {}
+                Action::Settle(_) => self.status_pending = false,
+                Action::Tell(_) | Action::ReadConf => {}
             }
         }
         if ended.is_some() && !had_left && after.last_exit.is_some_and(|last| last.expected) && !is_begin {
@@ -164,8 +169,8 @@ impl World {
             return;
         }
         self.runs = false;
-        self.send(exit(ended));
         self.status_pending |= ended == Ended::Pending;
+        self.send(exit(ended));
     }
 
     fn do_it(&mut self, doing: Doing) {
@@ -196,7 +201,7 @@ impl World {
                 self.send(Event::Terminate);
             }
             Doing::Exit(ended) => {
-                if std::mem::take(&mut self.status_pending) {
+                if self.status_pending {
                     self.send(Event::StatusKnown(CORE));
                 }
                 self.exited(ended);

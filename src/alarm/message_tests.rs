@@ -1,0 +1,95 @@
+//! What a message says, to the letter.
+
+use super::*;
+use crate::policy::Exit;
+use crate::statusdir::StderrMark;
+
+fn debt(kind: AlarmKind) -> Debt {
+    let ended = Ended::Signal { number: 11, core: false };
+    let alarm = Alarm {
+        kind,
+        exit: Exit { pid: 42, ended, peak_kib: Some(1234), cpu_us: Some((1_500_000, 20_000)) },
+        at: Stamp(1_795_224_300_000_000_000),
+        ran: Some(Duration::from_millis(61_250)),
+        window_exit: 1,
+        window_coredumps: 0,
+        window_ends: Stamp(1_795_224_360_000_000_000),
+        next: Next::RestartAfter(Duration::from_millis(800)),
+    };
+    Debt { id: "1.2.3".to_owned(), alarm, stderr: None, merged: 0 }
+}
+
+const FACTS: Facts<'_> =
+    Facts { host: "h1", module: "应用".as_bytes(), command: b"run --x a\nb", program: b"run", mail: &[], gsm: &[] };
+
+fn folder() -> (tempfile::TempDir, Directory) {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Directory::open(folder.path()).unwrap();
+    (folder, dir)
+}
+
+#[test]
+fn the_whole_message() {
+    let (_folder, dir) = folder();
+    let mail = ["a@example.org".to_owned()];
+    let debt = debt(AlarmKind::Exited);
+    let at = local_text(debt.alarm.at);
+    let ends = local_text(debt.alarm.window_ends);
+    let date = rfc5322_date(debt.alarm.at);
+    let expected = format!(
+        "Message-ID: <1.2.3@h1>\nDate: {date}\nSubject: {at} [Alarm: h1] Service 应用 exited!\nTo: a@example.org\n\n\
+         host:        h1\nmodule:      应用\ncommand:     run --x a\\x0ab\npid:         42\n\
+         ended:       by signal SEGV\nnoticed at:  {at}\nran for:     1 min 1.250 s\npeak memory: 1234 KiB\n\
+         CPU time:    1.500 s user, 0.020 s system\n\
+         window:      unexpected exit 1, 0 with coredump; the window ends at {ends}\n\
+         next:        supervise starts it again in 0.800 s\n\nThere was no __stderr at the exit.\n"
+    );
+    assert_eq!(message(&debt, Facts { mail: &mail, ..FACTS }, &dir), expected);
+}
+
+#[test]
+fn the_subjects() {
+    for (kind, words) in [
+        (AlarmKind::Exited, "exited!"),
+        (AlarmKind::Coredump, "exited with coredump!"),
+        (AlarmKind::GaveUp { tries: 3 }, "exited, supervise gave up after 3 tries!"),
+    ] {
+        let alarm = debt(kind).alarm;
+        let expected = format!("{} [Alarm: h1] Service a\\x0aBcc: {words}", local_text(alarm.at));
+        assert_eq!(subject(&alarm, "h1", b"a\nBcc:"), expected);
+    }
+}
+
+#[test]
+fn the_lines_of_stderr_are_those_of_the_exit() {
+    let (folder, dir) = folder();
+    let path = folder.path().join("__stderr");
+    std::fs::write(&path, "first\nlast\n").unwrap();
+    let debt = Debt { stderr: crate::alarm::mark(&dir), ..debt(AlarmKind::Exited) };
+    std::fs::write(&path, "first\nlast\nof the next run\n").unwrap();
+    let text = message(&debt, FACTS, &dir);
+    assert!(text.ends_with("\n\nfirst\nlast\n"), "{text}");
+    let moved = debt.stderr.map(|mark| StderrMark { inode: mark.inode + 1, ..mark });
+    let text = message(&Debt { stderr: moved, ..debt }, FACTS, &dir);
+    assert!(text.ends_with("is not there any more.\n"), "{text}");
+}
+
+#[test]
+fn durations_in_words() {
+    for (millis, words) in [
+        (0, "0.000 s"),
+        (1_234, "1.234 s"),
+        (61_000, "1 min 1.000 s"),
+        (3_600_000, "1 h 0 min 0.000 s"),
+        (90_061_001, "1 d 1 h 1 min 1.001 s"),
+    ] {
+        assert_eq!(duration_words(Duration::from_millis(millis)), words);
+    }
+}
+
+#[test]
+fn ends_in_words() {
+    assert_eq!(ended_words(Ended::Signal { number: 11, core: true }), "by signal SEGV, with coredump");
+    assert_eq!(ended_words(Ended::Signal { number: 40, core: false }), "by signal 40");
+    assert_eq!(ended_words(Ended::Code(3)), "by itself, exit code 3");
+}

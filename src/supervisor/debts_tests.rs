@@ -1,0 +1,86 @@
+//! Alarms that are owed: merging, settling, and a spool that cannot be written.
+
+use std::fs;
+
+use super::*;
+use crate::policy::{AlarmKind, Next};
+
+fn alarm(ended: Ended) -> Alarm {
+    Alarm {
+        kind: AlarmKind::Exited,
+        exit: Exit { pid: 42, ended, peak_kib: None, cpu_us: None },
+        at: Stamp(1_000_000_000),
+        ran: None,
+        window_exit: 1,
+        window_coredumps: 0,
+        window_ends: Stamp(61_000_000_000),
+        next: Next::RestartNow,
+    }
+}
+
+const FACTS: Facts<'_> = Facts { host: "h", module: b"app", command: b"run", program: b"run", mail: &[], gsm: &[] };
+
+fn folder() -> (tempfile::TempDir, Directory) {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Directory::open(folder.path()).unwrap();
+    (folder, dir)
+}
+
+#[test]
+fn each_alarm_is_a_file_and_is_owed_no_more() {
+    let (folder, dir) = folder();
+    let mut debts = Debts::default();
+    debts.raise(alarm(Ended::Code(1)), None);
+    debts.raise(alarm(Ended::Code(2)), None);
+    let paid = debts.pay(Moment(0), &dir, FACTS, false);
+    assert!(matches!(paid.as_slice(), [Paid::Stored(a), Paid::Stored(b)] if a != b), "{paid:?}");
+    assert!(debts.owed().is_empty());
+    assert_eq!(fs::read_dir(folder.path().join("alarms")).unwrap().count(), 2);
+}
+
+#[test]
+fn what_is_pending_waits_for_its_status() {
+    let (_folder, dir) = folder();
+    let mut debts = Debts::default();
+    debts.raise(alarm(Ended::Pending), None);
+    assert!(debts.pay(Moment(0), &dir, FACTS, false).is_empty());
+    debts.settle(Exit { pid: 7, ended: Ended::Code(9), peak_kib: None, cpu_us: None });
+    assert_eq!(debts.owed().len(), 1, "that was another one");
+    debts.settle(Exit { pid: 42, ended: Ended::Code(9), peak_kib: None, cpu_us: None });
+    assert_eq!(debts.owed()[0].alarm.exit.ended, Ended::Code(9));
+    assert_eq!(debts.pay(Moment(0), &dir, FACTS, false).len(), 1);
+}
+
+#[test]
+fn what_a_predecessor_waited_for_does_not_come_any_more() {
+    let mut debts = Debts::default();
+    debts.raise(alarm(Ended::Pending), None);
+    let debts = Debts::take_over(debts.owed().to_vec());
+    assert_eq!(debts.owed()[0].alarm.exit.ended, Ended::Unknown);
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_is_tried_again_later_and_told_once() {
+    let (folder, dir) = folder();
+    fs::write(folder.path().join("alarms"), "no folder").unwrap();
+    let mut debts = Debts::default();
+    debts.raise(alarm(Ended::Code(1)), None);
+    assert!(matches!(debts.pay(Moment(0), &dir, FACTS, false).as_slice(), [Paid::Failed(_)]));
+    assert!(debts.pay(Moment(1), &dir, FACTS, false).is_empty(), "not yet");
+    let again = debts.deadline().unwrap();
+    assert!(debts.pay(again, &dir, FACTS, false).is_empty(), "said once");
+    assert_eq!(debts.owed().len(), 1);
+    fs::remove_file(folder.path().join("alarms")).unwrap();
+    assert!(matches!(debts.pay(again, &dir, FACTS, true).as_slice(), [Paid::Stored(_)]), "the last chance is taken");
+    assert_eq!(debts.deadline(), None);
+}
+
+#[test]
+fn where_there_is_no_room_the_newest_speaks_for_the_one_it_replaces() {
+    let mut debts = Debts::default();
+    for code in 0..12 {
+        debts.raise(alarm(Ended::Code(code)), None);
+    }
+    let last = debts.owed().last().unwrap();
+    assert_eq!((debts.owed().len(), last.merged, last.alarm.exit.ended), (Claim::MAX_DEBTS, 4, Ended::Code(11)));
+}
