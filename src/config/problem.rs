@@ -44,7 +44,7 @@ impl fmt::Display for Problem {
 const SHOWN_LIMIT: usize = 60;
 
 /// A piece of the file as it may stand in a log line: cut to [`SHOWN_LIMIT`] bytes, made harmless by
-/// [`escaped`].
+/// [`printable`].
 pub(super) fn shown(bytes: &[u8]) -> String {
     if bytes.len() <= SHOWN_LIMIT {
         return printable(bytes);
