@@ -317,8 +317,9 @@ fn debt_from(rest: &str) -> Option<Debt> {
     Some(Debt { id, alarm, stderr, merged })
 }
 
-/// Digits and dots: an id becomes a file's name, whoever wrote it here.
-fn is_id(id: &str) -> bool {
+/// Whether an alarm can have this id: digits and dots. It becomes a file's name, whoever wrote it here.
+#[must_use]
+pub fn is_id(id: &str) -> bool {
     id.starts_with(|first: char| first.is_ascii_digit()) && id.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 

@@ -140,6 +140,24 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
+/// What [`escape`] was given. `None`: a backslash that begins no `\xNN`.
+#[must_use]
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte != b'\\' {
+            out.push(byte);
+            rest = after;
+            continue;
+        }
+        let digits = after.strip_prefix(b"x")?.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        out.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = &after[3..];
+    }
+    Some(out)
+}
+
 fn escape_bytes(bytes: &[u8], out: &mut String) {
     for byte in bytes {
         let _ = write!(out, "\\x{byte:02x}");
@@ -150,6 +168,16 @@ fn escape_bytes(bytes: &[u8], out: &mut String) {
 mod tests {
     use super::*;
     use crate::policy::Moment;
+
+    #[test]
+    fn what_was_escaped_comes_back() {
+        for bytes in [&b"a\nb\\\xff\xe5\xba\x94"[..], b"", b"\\x41", b"\x00"] {
+            assert_eq!(unescape(&escape(bytes)).as_deref(), Some(bytes));
+        }
+        for text in ["\\", "\\x4", "\\xzz", "\\n", "\\x+1"] {
+            assert_eq!(unescape(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn golden_text() {

@@ -5,13 +5,13 @@ mod caller;
 mod claim_file;
 mod conf;
 mod debts;
-mod log;
 mod options;
 mod perform;
 mod predecessor;
 mod publish;
 mod service;
 mod setup;
+mod svalarm;
 mod texts;
 mod turn;
 

@@ -59,6 +59,7 @@ impl Supervisor {
         let launched = launch(Launch {
             program: &self.command.program,
             output: output(self.options.inherit_output, &self.dir),
+            own_session: false,
             hup_ignored: self.settings.hup == Hup::Ignored,
             ends_with_parent: false,
             claim: self.claim.as_mut().map(|file| (file.written_by_child(), &mut block as _)),
@@ -91,7 +92,8 @@ impl Supervisor {
             None => Err("its command has no word, or one with a NUL byte".to_owned()),
             Some(program) => launch(Launch {
                 program: &program,
-                output: output(self.options.inherit_output, &self.dir),
+                    output: output(self.options.inherit_output, &self.dir),
+                own_session: false,
                 hup_ignored: false,
                 ends_with_parent: true,
                 claim: None,
@@ -140,6 +142,7 @@ impl Supervisor {
         }
         self.logs.limit(loaded.settings.log_max_size, loaded.settings.log_backups);
         self.settings = loaded.settings;
+        self.look_for_svalarm();
         self.event(Event::Reloaded(self.settings.rules(hook_rules(&self.options))));
     }
 
@@ -153,7 +156,13 @@ impl Supervisor {
             self.caller.answer(0);
         }
         let code = self.leaving?;
+        if std::process::id() == 1 {
+            self.last_round();
+            self.publish();
+            self.write_lines();
+        }
         self.ok.remove(&self.dir);
+        self.leave_alarms();
         self.caller.answer(code);
         Some(code)
     }
@@ -232,17 +241,20 @@ impl Supervisor {
         if self.debts.owed().is_empty() {
             return;
         }
+        let mut stored = false;
         let facts = Facts {
             host: &self.host,
             module: self.options.module.name(),
             command: &self.alarm_command,
-            mail: &self.settings.alarm_mail,
-            gsm: &self.settings.alarm_gsm,
+            settings: &self.settings,
+            conf: self.conf.path.as_deref(),
         };
-        for paid in self.debts.pay(self.now.moment, &self.dir, facts) {
+        let results = self.debts.pay(self.now.moment, &self.dir, facts);
+        for paid in results {
             self.lines.push(match paid {
                 Paid::Stored(id) => {
                     self.undelivered += 1;
+                    stored = true;
                     Line::notice(format!("an alarm is raised: alarms/{id}"))
                 }
                 Paid::Failed(errno) => {
@@ -250,6 +262,10 @@ impl Supervisor {
                     Line::warning(format!("unable to write an alarm to {at}/alarms: {why}; it is kept and tried again"))
                 }
             });
+        }
+        if stored {
+            self.deliver_now();
+            self.deliver_when_due();
         }
         self.write_claim();
         self.write_lines();

@@ -13,15 +13,15 @@ use super::Caller;
 use super::claim_file::ClaimFile;
 use super::conf::ConfFile;
 use super::debts::Debts;
-use super::log::Logs;
 use super::options::Options;
 use super::publish::Publisher;
 use super::service::Service;
 use super::setup::{ServiceCommand, not_a_fifo};
+use super::svalarm::Svalarm;
 use super::texts::{self, Line};
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
-use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, is_ignored};
+use crate::statusdir::{Control, Directory, Lock, Logs, OkFifo, command_of, is_ignored};
 use crate::sys::{ExitStatus, Pidfd, Report, Signals, Target, Wakeup, kill, now, read_reports, reap_next, why};
 
 /// The exit status of an adopted service is waited for so long (docs/operation.md, "Adoption").
@@ -74,6 +74,7 @@ pub struct Supervisor {
     pub(super) late: Option<(Pidfd, Moment)>,
     pub(super) debts: Debts,
     pub(super) undelivered: u64,
+    pub(super) svalarm: Svalarm,
     pub(super) publisher: Publisher,
     pub(super) caller: Caller,
     pub(super) troubles: Troubles,
@@ -138,12 +139,17 @@ impl Supervisor {
         if self.policy.next_deadline().is_some_and(|deadline| deadline <= self.now.moment) {
             self.event(Event::Deadline);
         }
+        self.deliver_when_due();
     }
 
     /// Waits until something happens or a deadline passes.
     fn wait(&mut self) {
-        let deadlines =
-            [self.policy.next_deadline(), self.late.as_ref().map(|(_, until)| *until), self.debts.deadline()];
+        let deadlines = [
+            self.policy.next_deadline(),
+            self.late.as_ref().map(|(_, until)| *until),
+            self.debts.deadline(),
+            self.svalarm.deadline(),
+        ];
         let timeout =
             deadlines.into_iter().flatten().min().map(|deadline| TimeSpec::from_duration(deadline.since(now().moment)));
         let mut descriptors = Vec::with_capacity(6);
@@ -213,7 +219,7 @@ impl Supervisor {
     }
 
     /// Reaps every child that has ended. The answer: a name in the status directory changed meanwhile.
-    fn reap(&mut self) -> bool {
+    pub(super) fn reap(&mut self) -> bool {
         let mut directory = false;
         loop {
             let group = self.settings.kill_mode == KillMode::Group;
@@ -226,6 +232,8 @@ impl Supervisor {
             let Some(reaped) = reaped else { return directory };
             if self.hook.as_ref().is_some_and(|(hook, _)| *hook == reaped.pid) {
                 self.hook_ended(reaped.ended);
+            } else if self.svalarm.is(reaped.pid) {
+                self.svalarm_ended(reaped.ended);
             } else if self.service.as_ref().is_some_and(|service| service.is_child(reaped.pid)) {
                 let ended = self.last_report().unwrap_or(reaped.ended);
                 directory |= self.service_ended(Exit {
