@@ -43,6 +43,7 @@ const NUMBERS: [&str; 13] = [
 pub(super) fn of(debt: &Debt, facts: Facts<'_>, core_file: Option<&Path>) -> Vec<Fact> {
     let Alarm { kind, exit, at, ran, window_exit, window_coredumps, window_ends, next } = debt.alarm;
     let mut out = Vec::new();
+    let recovered = kind == AlarmKind::Recovered;
     let mut fact = |key: &str, value: Option<String>| {
         out.extend(value.map(|value| Fact { key: key.to_owned(), value }));
     };
@@ -53,6 +54,10 @@ pub(super) fn of(debt: &Debt, facts: Facts<'_>, core_file: Option<&Path>) -> Vec
     fact("command", Some(escape(facts.command)));
     fact("pid", Some(exit.pid.to_string()));
     fact("time", Some(stamp(at)));
+    if recovered {
+        fact("running_for", ran.map(seconds));
+        return out;
+    }
     fact("ended", Some(ended_word(exit.ended)));
     fact("exit_code", exit_code(exit.ended).map(|code| code.to_string()));
     fact("signal", signal_name(exit.ended));
@@ -78,6 +83,7 @@ fn kind_word(kind: AlarmKind) -> &'static str {
         AlarmKind::Exited => "exited",
         AlarmKind::Coredump => "coredump",
         AlarmKind::GaveUp { .. } => "gave-up",
+        AlarmKind::Recovered => "recovered",
     }
 }
 

@@ -81,12 +81,13 @@ fn ways(facts: Facts<'_>) -> Vec<(&'static str, String)> {
     out
 }
 
-/// `2026-11-21 01:25:00 [Alarm: HOST] Service NAME exited!` and its two sisters.
+/// `2026-11-21 01:25:00 [Alarm: HOST] Service NAME exited!` and its sisters.
 fn subject(alarm: &Alarm, host: &str, module: &[u8]) -> String {
     let what = match alarm.kind {
         AlarmKind::Exited => "exited!".to_owned(),
         AlarmKind::Coredump => "exited with coredump!".to_owned(),
         AlarmKind::GaveUp { tries } => format!("exited, supervise gave up after {tries} tries!"),
+        AlarmKind::Recovered => "recovered!".to_owned(),
     };
     format!("{} [Alarm: {host}] Service {} {what}", local_text(alarm.at), escape(module))
 }
@@ -100,6 +101,12 @@ fn body(debt: &Debt, facts: Facts<'_>, core_file: Option<&Path>, dir: &Directory
     line("module:", &escape(facts.module));
     line("command:", &escape(facts.command));
     line("pid:", &exit.pid.to_string());
+    if debt.alarm.kind == AlarmKind::Recovered {
+        line("running for:", &ran.map_or_else(|| "unknown".to_owned(), duration_words));
+        line("last exit:", &ended_words(exit.ended));
+        line("next:", "nothing: it has run for a whole alarm window since the last alarm");
+        return;
+    }
     line("ended:", &ended_words(exit.ended));
     if let Some(path) = core_file {
         line("core file:", &escape(path.as_os_str().as_encoded_bytes()));

@@ -11,7 +11,7 @@ use super::texts::{self, Line};
 use super::turn::Supervisor;
 use crate::alarm::Facts;
 use crate::config::Hup;
-use crate::policy::{Action, Event, Told};
+use crate::policy::{Action, AlarmKind, Event, Told};
 use crate::statusdir::{Claim, escape};
 use crate::sys::{Launch, Output, Program, Target, boot_ns, kill, launch, why};
 
@@ -28,7 +28,10 @@ impl Supervisor {
                         let _ = kill(hook, Target::Group, Signal::SIGKILL); // it may have ended
                     }
                 }
-                Action::Raise(alarm) if has_recipients(&self.settings) => {
+                Action::Raise(mut alarm) if has_recipients(&self.settings) => {
+                    if alarm.kind == AlarmKind::Recovered {
+                        alarm.exit.pid = self.service.as_ref().map_or(0, |service| service.pid().as_raw());
+                    }
                     self.alarm_command.clone_from(&self.running);
                     self.debts.raise(alarm, &self.dir);
                 }
