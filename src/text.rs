@@ -16,6 +16,24 @@ pub fn printable(bytes: &[u8]) -> String {
     hexed(bytes, char::is_control)
 }
 
+/// What [`escape`] was given. `None`: a backslash that begins no `\xNN`.
+#[must_use]
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte != b'\\' {
+            out.push(byte);
+            rest = after;
+            continue;
+        }
+        let digits = after.strip_prefix(b"x")?.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        out.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = &after[3..];
+    }
+    Some(out)
+}
+
 fn hexed(bytes: &[u8], is_hexed: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -52,5 +70,15 @@ mod tests {
     fn what_was_made_printable_stays_as_it_is() {
         let once = printable(b"a\\b\n\xff");
         assert_eq!((once.as_str(), printable(once.as_bytes())), ("a\\b\\x0a\\xff", once.clone()));
+    }
+
+    #[test]
+    fn what_was_escaped_comes_back() {
+        for bytes in [&b"a\nb\\\xff\xe5\xba\x94"[..], b"", b"\\x41", b"\x00"] {
+            assert_eq!(unescape(&escape(bytes)).as_deref(), Some(bytes));
+        }
+        for text in ["\\", "\\x4", "\\xzz", "\\n", "\\x+1"] {
+            assert_eq!(unescape(text), None, "{text}");
+        }
     }
 }

@@ -1,10 +1,13 @@
-//! What an alarm says: the subject line and the body, from the facts of the exit.
+//! What an alarm says: the subject line, the facts and the body, from the exit and the conf of the moment.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::core_file::{Dumped, core_file};
+use super::facts::{self, Fact};
 use super::stderr_tail::{LINES, tail};
+use crate::config::{Settings, Transport, join_words};
 use crate::policy::{Alarm, AlarmKind, Ended, Next, Stamp};
 use crate::statusdir::{Debt, Directory, ended_text};
 use crate::sys::{local_time, why};
@@ -21,14 +24,15 @@ pub struct Facts<'a> {
     pub command: &'a [u8],
     /// The first of them.
     pub program: &'a [u8],
-    /// Who is to get a mail.
-    pub mail: &'a [String],
-    /// Which numbers are to get a short message.
-    pub gsm: &'a [String],
+    /// Who is to receive it, and how: what holds now is what its delivery falls back to.
+    pub settings: &'a Settings,
+    /// The path of supervise.conf.
+    pub conf: Option<&'a [u8]>,
 }
 
 /// The message file: header lines, an empty line, the body. It depends on nothing but its arguments, the core file
-/// and the lines of `__stderr` before the mark: written twice it is the same.
+/// and the lines of `__stderr` before the mark: written twice it is the same. All text from outside is escaped, so
+/// that none of it can end a line.
 #[must_use]
 pub fn message(debt: &Debt, facts: Facts<'_>, dir: &Directory) -> String {
     let mut out = String::with_capacity(4096);
@@ -39,45 +43,76 @@ pub fn message(debt: &Debt, facts: Facts<'_>, dir: &Directory) -> String {
     header("Message-ID", &format!("<{}@{host}>", debt.id));
     header("Date", &rfc5322_date(debt.alarm.at));
     header("Subject", &subject(&debt.alarm, &host, facts.module));
-    for address in facts.mail {
-        header("To", &escape(address.as_bytes()));
+    for (key, value) in recipients(facts.settings).into_iter().chain(ways(facts)) {
+        header(key, &value);
     }
-    for number in facts.gsm {
-        header("Gsm", &escape(number.as_bytes()));
+    let core_file = core_file_of(debt, facts);
+    for Fact { key, value } in facts::of(debt, facts, core_file.as_deref()) {
+        header("Fact", &format!("{key} {value}"));
     }
     out.push('\n');
-    body(debt, facts, dir, &mut out);
+    body(debt, facts, core_file.as_deref(), dir, &mut out);
     out
 }
 
-/// `2026-11-21 01:25:00 [Alarm: HOST] Service NAME exited!` and its two sisters.
+/// Who is to receive it, one a header.
+fn recipients(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    if settings.mail_transport != Some(Transport::None) {
+        out.extend(settings.alarm_mail.iter().map(|address| ("To", escape(address.as_bytes()))));
+    }
+    out.extend(settings.alarm_gsm.iter().map(|number| ("Gsm", escape(number.as_bytes()))));
+    out.extend(settings.alarm_exec.iter().map(|words| ("Exec", escape(&join_words(words)))));
+    out.extend(settings.alarm_webhook.iter().map(|address| ("Webhook", escape(address.as_bytes()))));
+    out
+}
+
+/// What the delivery needs to know besides, with absolute paths.
+fn ways(facts: Facts<'_>) -> Vec<(&'static str, String)> {
+    use std::os::unix::ffi::OsStrExt;
+    let absolute = |path: &Path| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        escape(path.as_os_str().as_bytes())
+    };
+    let settings = facts.settings;
+    let mut out = Vec::new();
+    out.extend(settings.mail_transport.as_ref().map(|way| ("Mail-Transport", escape(way.to_string().as_bytes()))));
+    out.extend(settings.mail_from.as_ref().map(|from| ("Mail-From", escape(from.as_bytes()))));
+    out.extend(settings.mail_password_file.as_ref().map(|path| ("Mail-Password-File", absolute(path))));
+    out.extend(settings.gsm_command.as_ref().map(|words| ("Gsm-Command", escape(&join_words(words)))));
+    out.extend(facts.conf.map(|path| ("Conf", absolute(Path::new(std::ffi::OsStr::from_bytes(path))))));
+    out
+}
+
+/// `2026-11-21 01:25:00 [Alarm: HOST] Service NAME exited!` and its sisters.
 fn subject(alarm: &Alarm, host: &str, module: &[u8]) -> String {
     let what = match alarm.kind {
         AlarmKind::Exited => "exited!".to_owned(),
         AlarmKind::Coredump => "exited with coredump!".to_owned(),
         AlarmKind::GaveUp { tries } => format!("exited, supervise gave up after {tries} tries!"),
+        AlarmKind::Recovered => "recovered!".to_owned(),
     };
     format!("{} [Alarm: {host}] Service {} {what}", local_text(alarm.at), escape(module))
 }
 
-fn body(debt: &Debt, facts: Facts<'_>, dir: &Directory, out: &mut String) {
+fn body(debt: &Debt, facts: Facts<'_>, core_file: Option<&Path>, dir: &Directory, out: &mut String) {
     let Alarm { exit, at, ran, window_exit, window_coredumps, window_ends, next, .. } = debt.alarm;
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(out, "{key:<13}{value}");
     };
-    let command = escape(facts.command);
     line("host:", &escape(facts.host.as_bytes()));
     line("module:", &escape(facts.module));
-    line("command:", &command);
+    line("command:", &escape(facts.command));
     line("pid:", &exit.pid.to_string());
+    if debt.alarm.kind == AlarmKind::Recovered {
+        line("running for:", &ran.map_or_else(|| "unknown".to_owned(), duration_words));
+        line("last exit:", &ended_words(exit.ended));
+        line("next:", "nothing: it has run for a whole alarm window since the last alarm");
+        return;
+    }
     line("ended:", &ended_words(exit.ended));
-    if let Ended::Signal { number, core: true } = exit.ended {
-        let started = at.seconds().saturating_sub(ran.map_or(0, |ran| ran.as_secs() + 1));
-        let dumped =
-            Dumped { pid: exit.pid, signal: number, host: facts.host, program: facts.program, not_before: started };
-        if let Some(path) = core_file(dumped) {
-            line("core file:", &escape(path.as_os_str().as_encoded_bytes()));
-        }
+    if let Some(path) = core_file {
+        line("core file:", &escape(path.as_os_str().as_encoded_bytes()));
     }
     line("noticed at:", &local_text(at));
     line("ran for:", &ran.map_or_else(|| "unknown".to_owned(), duration_words));
@@ -109,6 +144,18 @@ fn body(debt: &Debt, facts: Facts<'_>, dir: &Directory, out: &mut String) {
             }
         }
     }
+}
+
+fn core_file_of(debt: &Debt, facts: Facts<'_>) -> Option<PathBuf> {
+    let Alarm { exit, at, ran, .. } = debt.alarm;
+    let Ended::Signal { number, core: true } = exit.ended else { return None };
+    core_file(Dumped {
+        pid: exit.pid,
+        signal: number,
+        host: facts.host,
+        program: facts.program,
+        not_before: at.seconds().saturating_sub(ran.map_or(0, |ran| ran.as_secs() + 1)),
+    })
 }
 
 fn ended_words(ended: Ended) -> String {

@@ -19,8 +19,17 @@ fn debt(kind: AlarmKind) -> Debt {
     Debt { id: "1.2.3".to_owned(), alarm, stderr: None, merged: 0 }
 }
 
-const FACTS: Facts<'_> =
-    Facts { host: "h1", module: "应用".as_bytes(), command: b"run --x a\nb", program: b"run", mail: &[], gsm: &[] };
+fn facts(settings: &Settings) -> Facts<'_> {
+    Facts {
+        host: "h1",
+        module: "应用".as_bytes(),
+        command: b"run --x a
+b",
+        program: b"run",
+        settings,
+        conf: None,
+    }
+}
 
 fn folder() -> (tempfile::TempDir, Directory) {
     let folder = tempfile::tempdir().unwrap();
@@ -31,20 +40,25 @@ fn folder() -> (tempfile::TempDir, Directory) {
 #[test]
 fn the_whole_message() {
     let (_folder, dir) = folder();
-    let mail = ["a@example.org".to_owned()];
+    let settings = Settings { alarm_mail: vec!["a@example.org".to_owned()], ..Settings::default() };
     let debt = debt(AlarmKind::Exited);
     let at = local_text(debt.alarm.at);
     let ends = local_text(debt.alarm.window_ends);
     let date = rfc5322_date(debt.alarm.at);
-    let expected = format!(
-        "Message-ID: <1.2.3@h1>\nDate: {date}\nSubject: {at} [Alarm: h1] Service 应用 exited!\nTo: a@example.org\n\n\
-         host:        h1\nmodule:      应用\ncommand:     run --x a\\x0ab\npid:         42\n\
+    let head = format!(
+        "Message-ID: <1.2.3@h1>\nDate: {date}\nSubject: {at} [Alarm: h1] Service 应用 exited!\nTo: a@example.org\nFact: "
+    );
+    let body = format!(
+        "\n\nhost:        h1\nmodule:      应用\ncommand:     run --x a\\x0ab\npid:         42\n\
          ended:       by signal SEGV\nnoticed at:  {at}\nran for:     1 min 1.250 s\npeak memory: 1234 KiB\n\
          CPU time:    1.500 s user, 0.020 s system\n\
          window:      unexpected exit 1, 0 with coredump; the window ends at {ends}\n\
          next:        supervise starts it again in 0.800 s\n\nThere was no __stderr at the exit.\n"
     );
-    assert_eq!(message(&debt, Facts { mail: &mail, ..FACTS }, &dir), expected);
+    let text = message(&debt, facts(&settings), &dir);
+    assert!(text.starts_with(&head), "{text}");
+    assert_eq!(&text[text.len() - body.len()..], body);
+    assert!(text.contains("\nFact: signal SEGV\n"), "{text}");
 }
 
 #[test]
@@ -53,6 +67,7 @@ fn the_subjects() {
         (AlarmKind::Exited, "exited!"),
         (AlarmKind::Coredump, "exited with coredump!"),
         (AlarmKind::GaveUp { tries: 3 }, "exited, supervise gave up after 3 tries!"),
+        (AlarmKind::Recovered, "recovered!"),
     ] {
         let alarm = debt(kind).alarm;
         let expected = format!("{} [Alarm: h1] Service a\\x0aBcc: {words}", local_text(alarm.at));
@@ -67,10 +82,11 @@ fn the_lines_of_stderr_are_those_of_the_exit() {
     std::fs::write(&path, "first\nlast\n").unwrap();
     let debt = Debt { stderr: crate::alarm::mark(&dir), ..debt(AlarmKind::Exited) };
     std::fs::write(&path, "first\nlast\nof the next run\n").unwrap();
-    let text = message(&debt, FACTS, &dir);
+    let settings = Settings::default();
+    let text = message(&debt, facts(&settings), &dir);
     assert!(text.ends_with("\n\nfirst\nlast\n"), "{text}");
     let moved = debt.stderr.map(|mark| StderrMark { inode: mark.inode + 1, ..mark });
-    let text = message(&Debt { stderr: moved, ..debt }, FACTS, &dir);
+    let text = message(&Debt { stderr: moved, ..debt }, facts(&settings), &dir);
     assert!(text.ends_with("is not there any more.\n"), "{text}");
 }
 

@@ -6,3 +6,5 @@ mod check;
 mod help;
 /// The program `supervise`.
 pub mod supervise;
+/// The program `svalarm`.
+pub mod svalarm;

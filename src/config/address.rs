@@ -60,7 +60,10 @@ pub(super) fn add_gsm(list: &mut Vec<String>, value: &[u8], warnings: &mut Vec<S
 }
 
 /// `user` or `user@domain`, of characters that mean nothing to a mailer, a header or a shell.
-pub(super) fn check_address(word: &[u8]) -> Result<&str, &'static str> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_address(word: &[u8]) -> Result<&str, &'static str> {
     let Some(text) = std::str::from_utf8(word).ok().filter(|text| text.is_ascii()) else {
         return Err("an address has only ASCII characters");
     };
@@ -94,7 +97,8 @@ pub(super) fn check_address(word: &[u8]) -> Result<&str, &'static str> {
     Ok(text)
 }
 
-fn check_number(word: &[u8]) -> Option<&str> {
+/// A telephone number: digits, with or without a `+` before them.
+pub fn check_number(word: &[u8]) -> Option<&str> {
     let digits = word.strip_prefix(b"+").unwrap_or(word);
     let fits = !digits.is_empty() && word.len() <= GSM_NUMBER_LIMIT && digits.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(word).ok().filter(|_| fits)

@@ -24,10 +24,11 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use address::{check_address, check_number};
 pub use conf::{Conf, Resolved};
 pub use file::{SIZE_LIMIT, read};
 pub use parse::parse;
 pub use problem::{Problem, Severity};
 pub use settings::{Hup, KillMode, Settings};
-pub use transport::{Security, Transport};
-pub use words::split_words;
+pub use transport::{Security, Transport, parse_transport, parse_webhook};
+pub use words::{join_words, split_words};

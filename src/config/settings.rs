@@ -120,6 +120,7 @@ impl Settings {
             max_coredumps: interval.and(self.max_tries_if_coredumped),
             pacing: self.pacing,
             stop_timeout: self.stop_timeout,
+            recovered: self.alarm_recovered,
             hook: hook
                 .map(|reset| HookRules { reset: reset.filter(|reset| !reset.is_zero()), timeout: self.hook_timeout }),
         }

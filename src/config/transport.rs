@@ -85,8 +85,11 @@ impl fmt::Display for Transport {
     }
 }
 
-/// A mail transport. An error never repeats what could be a password.
-pub(super) fn parse_transport(text: &str) -> Result<Transport, String> {
+/// A mail transport, in the form that supervise.conf takes.
+///
+/// # Errors
+/// What is wrong with it; the text never repeats what could be a password.
+pub fn parse_transport(text: &str) -> Result<Transport, String> {
     match text {
         "none" => return Ok(Transport::None),
         "sendmail" => return Ok(Transport::Sendmail(None)),
@@ -132,7 +135,10 @@ fn check_user(security: Security, user: &str) -> Result<&str, &'static str> {
 }
 
 /// The address of a webhook: `http://` or `https://`, a host, and whatever follows in visible ASCII.
-pub(super) fn parse_webhook(text: &str) -> Result<&str, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_webhook(text: &str) -> Result<&str, String> {
     let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
         return Err("the address starts neither with http:// nor with https://".to_owned());
     };

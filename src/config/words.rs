@@ -1,7 +1,7 @@
-//! Splits the text of a command into its words, without a shell.
+//! Splits the text of a command into its words, without a shell, and joins words to such a text.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::line::is_blank;
 
@@ -27,6 +27,27 @@ pub fn split_words(text: &[u8]) -> (Vec<OsString>, bool) {
     }
 }
 
+/// A text that [`split_words`] splits into these words again; none of them holds a NUL.
+pub fn join_words(words: &[OsString]) -> Vec<u8> {
+    let plain = |word: &[u8]| !word.is_empty() && !word.iter().any(|byte| is_blank(*byte) || b"'\"".contains(byte));
+    if words.iter().all(|word| plain(word.as_bytes())) {
+        return words.join(" ".as_ref()).into_vec();
+    }
+    // Quoted all of them: then the rules of the shell hold for the whole text.
+    let quoted = words.iter().map(|word| {
+        let mut out = vec![b'\''];
+        for byte in word.as_bytes() {
+            match byte {
+                b'\'' => out.extend(b"'\\''"),
+                other => out.push(*other),
+            }
+        }
+        out.push(b'\'');
+        out
+    });
+    quoted.collect::<Vec<_>>().join(&b' ')
+}
+
 fn blank_words(text: &[u8]) -> Vec<OsString> {
     text.split(|byte| is_blank(*byte))
         .filter(|word| !word.is_empty())
@@ -46,4 +67,22 @@ fn shell_words(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = shlex::bytes::split(&text)?;
     words.iter_mut().for_each(|word| swap(0, b'#', word));
     Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_joined_is_split_into_the_same_words() {
+        for words in [
+            vec!["./notify", "-x", "a\\b", "#c", "$(d)"],
+            vec!["a b", "", "it's", "\"", "\\"],
+            vec!["'"],
+            vec!["a\tb", "x#"],
+        ] {
+            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+            assert_eq!(split_words(&join_words(&words)), (words.clone(), false));
+        }
+    }
 }

@@ -76,7 +76,7 @@ pub struct Alarm {
     pub next: Next,
 }
 
-/// The three subjects of an alarm.
+/// The four subjects of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlarmKind {
     /// The service exited.
@@ -88,6 +88,9 @@ pub enum AlarmKind {
         /// The restarts in the window.
         tries: u32,
     },
+    /// The service has run for a whole window after an alarm. The alarm's exit is the last one, with the pid of the
+    /// process that runs; of the other facts only the times say something.
+    Recovered,
 }
 
 /// What supervise does after an exit.

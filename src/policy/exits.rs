@@ -76,6 +76,7 @@ impl Policy {
             out.push(late.told(exit));
         }
         if let Some(window) = counted.filter(|window| gives_up || window.exits == 1) {
+            self.ledger.alarmed = true;
             out.push(Action::Raise(self.alarm(now, exit, ran, window, next)));
         }
         self.take_step(now, next, counted, out);
@@ -222,6 +223,30 @@ fn is_expected(run: &Ledger, now: Moment, ended: Ended) -> bool {
             }
     });
     stopped || once || explained
+}
+
+impl Policy {
+    /// When the service will have run for a whole window after an alarm, if that is to be told.
+    pub(super) fn recovery_due(&self) -> Option<Moment> {
+        let told = self.rules.recovered && self.ledger.alarmed && !self.ledger.alarms_off;
+        Some(self.ledger.started? + self.rules.window.filter(|_| told)?)
+    }
+
+    /// It has.
+    pub(super) fn recovered(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.ledger.alarmed = false;
+        let ended = self.ledger.last_exit.map_or(Ended::Unknown, |last| last.ended);
+        out.push(Action::Raise(Alarm {
+            kind: AlarmKind::Recovered,
+            exit: Exit { pid: 0, ended, peak_kib: None, cpu_us: None }, // the pid is the supervisor's to fill in
+            at: now.stamp,
+            ran: self.ledger.started.map(|started| now.moment.since(started)),
+            window_exit: 0,
+            window_coredumps: 0,
+            window_ends: now.stamp,
+            next: Next::RestartNow,
+        }));
+    }
 }
 
 /// The restarts in a window: every counted exit but the last was followed by one.

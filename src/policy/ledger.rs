@@ -75,6 +75,8 @@ pub struct Ledger {
     pub last_exit: Option<LastExit>,
     /// The open alarm window.
     pub window: Option<Window>,
+    /// An alarm was raised, and the service has not run for a whole window since.
+    pub alarmed: bool,
     /// Exits in a row for the hook's argument.
     pub hook_count: u32,
 }

@@ -90,7 +90,8 @@ impl Policy {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
         let of_state = match self.state {
-            State::Down | State::Up => None,
+            State::Down => None,
+            State::Up => self.recovery_due(),
             State::GaveUp | State::Left => return None,
             State::Stopping => self.kill_due(),
             State::Pacing => Some(self.paced_start()),
@@ -114,6 +115,9 @@ impl Policy {
                 self.obey(now, Command::Exit, &mut out);
             }
             Event::Reloaded(rules) => {
+                if !self.rules.recovered {
+                    self.ledger.alarmed = false; // what was raised before it was asked for has no sequel
+                }
                 self.rules = rules;
                 self.close_window(now.moment);
                 self.deadline(now, &mut out);
@@ -270,6 +274,7 @@ impl Policy {
                 out.push(Action::Tell(Told::KilledAfterTimeout { timeout }));
             }
             State::Pacing if self.paced_start() <= now.moment => self.start(now, out),
+            State::Up if self.recovery_due().is_some_and(|due| due <= now.moment) => self.recovered(now, out),
             State::Hook { since } if self.rules.hook.is_none_or(|hook| since + hook.timeout <= now.moment) => {
                 out.push(Action::KillHook);
                 out.push(Action::Tell(Told::HookTimedOut));

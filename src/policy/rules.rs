@@ -16,6 +16,8 @@ pub struct Rules {
     pub pacing: Duration,
     /// From TERM to KILL; `None`: KILL never follows by itself.
     pub stop_timeout: Option<Duration>,
+    /// An alarm is followed by another message once the service has run for a whole window.
+    pub recovered: bool,
     /// The hook that runs before every restart; `None`: there is none.
     pub hook: Option<HookRules>,
 }
@@ -38,6 +40,7 @@ impl Default for Rules {
             max_coredumps: None,
             pacing: Duration::from_secs(1),
             stop_timeout: None,
+            recovered: false,
             hook: None,
         }
     }

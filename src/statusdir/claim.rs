@@ -143,6 +143,9 @@ impl Claim {
             let Window { opened, opened_at, exits, coredumps } = window;
             let _ = writeln!(out, "window {} {} {exits} {coredumps}", opened.0, opened_at.0);
         }
+        if ledger.alarmed {
+            let _ = writeln!(out, "alarmed 1");
+        }
         for debt in self.debts.iter().take(Self::MAX_DEBTS) {
             debt_text(debt, &mut out);
         }
@@ -201,6 +204,7 @@ impl Claim {
                 ledger.up_since = flag(fields.next())?;
                 ledger.killed = flag(fields.next())?;
             }
+            "alarmed" => ledger.alarmed = flag(Some(rest))?,
             "stopping" => ledger.stopping = moment(Some(rest))?,
             "sent" => {
                 for sent in &mut ledger.sent {
@@ -247,6 +251,7 @@ fn debt_text(debt: &Debt, out: &mut String) {
         AlarmKind::Exited => "exited".to_owned(),
         AlarmKind::Coredump => "coredump".to_owned(),
         AlarmKind::GaveUp { tries } => tries.to_string(),
+        AlarmKind::Recovered => "recovered".to_owned(),
     };
     let next = match next {
         Next::RestartNow => "now".to_owned(),
@@ -288,6 +293,7 @@ fn debt_from(rest: &str) -> Option<Debt> {
     let kind = match fields.next()? {
         "exited" => AlarmKind::Exited,
         "coredump" => AlarmKind::Coredump,
+        "recovered" => AlarmKind::Recovered,
         tries => AlarmKind::GaveUp { tries: tries.parse().ok()? },
     };
     let pid = number(fields.next())?;
@@ -317,8 +323,9 @@ fn debt_from(rest: &str) -> Option<Debt> {
     Some(Debt { id, alarm, stderr, merged })
 }
 
-/// Digits and dots: an id becomes a file's name, whoever wrote it here.
-fn is_id(id: &str) -> bool {
+/// Whether an alarm can have this id: digits and dots. It becomes a file's name, whoever wrote it here.
+#[must_use]
+pub fn is_id(id: &str) -> bool {
     id.starts_with(|first: char| first.is_ascii_digit()) && id.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 

@@ -57,6 +57,7 @@ fn full_claim() -> Claim {
                 exits: u32::MAX,
                 coredumps: u32::MAX,
             }),
+            alarmed: true,
             hook_count: u32::MAX,
         },
         debts: vec![debt; Claim::MAX_DEBTS],

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::config::Settings;
 use crate::policy::{AlarmKind, Next};
 
 fn alarm(ended: Ended) -> Alarm {
@@ -18,7 +19,11 @@ fn alarm(ended: Ended) -> Alarm {
     }
 }
 
-const FACTS: Facts<'_> = Facts { host: "h", module: b"app", command: b"run", program: b"run", mail: &[], gsm: &[] };
+fn pay(debts: &mut Debts, now: Moment, dir: &Directory, last: bool) -> Vec<Paid> {
+    let settings = Settings::default();
+    let facts = Facts { host: "h", module: b"app", command: b"run", program: b"run", settings: &settings, conf: None };
+    debts.pay(now, dir, facts, last)
+}
 
 fn folder() -> (tempfile::TempDir, Directory) {
     let folder = tempfile::tempdir().unwrap();
@@ -32,7 +37,7 @@ fn each_alarm_is_a_file_and_is_owed_no_more() {
     let mut debts = Debts::default();
     debts.raise(alarm(Ended::Code(1)), None);
     debts.raise(alarm(Ended::Code(2)), None);
-    let paid = debts.pay(Moment(0), &dir, FACTS, false);
+    let paid = pay(&mut debts, Moment(0), &dir, false);
     assert!(matches!(paid.as_slice(), [Paid::Stored(a), Paid::Stored(b)] if a != b), "{paid:?}");
     assert!(debts.owed().is_empty());
     assert_eq!(fs::read_dir(folder.path().join("alarms")).unwrap().count(), 2);
@@ -43,12 +48,12 @@ fn what_is_pending_waits_for_its_status() {
     let (_folder, dir) = folder();
     let mut debts = Debts::default();
     debts.raise(alarm(Ended::Pending), None);
-    assert!(debts.pay(Moment(0), &dir, FACTS, false).is_empty());
+    assert!(pay(&mut debts, Moment(0), &dir, false).is_empty());
     debts.settle(Exit { pid: 7, ended: Ended::Code(9), peak_kib: None, cpu_us: None });
     assert_eq!(debts.owed().len(), 1, "that was another one");
     debts.settle(Exit { pid: 42, ended: Ended::Code(9), peak_kib: None, cpu_us: None });
     assert_eq!(debts.owed()[0].alarm.exit.ended, Ended::Code(9));
-    assert_eq!(debts.pay(Moment(0), &dir, FACTS, false).len(), 1);
+    assert_eq!(pay(&mut debts, Moment(0), &dir, false).len(), 1);
 }
 
 #[test]
@@ -65,13 +70,13 @@ fn a_spool_that_cannot_be_written_is_tried_again_later_and_told_once() {
     fs::write(folder.path().join("alarms"), "no folder").unwrap();
     let mut debts = Debts::default();
     debts.raise(alarm(Ended::Code(1)), None);
-    assert!(matches!(debts.pay(Moment(0), &dir, FACTS, false).as_slice(), [Paid::Failed(_)]));
-    assert!(debts.pay(Moment(1), &dir, FACTS, false).is_empty(), "not yet");
+    assert!(matches!(pay(&mut debts, Moment(0), &dir, false).as_slice(), [Paid::Failed(_)]));
+    assert!(pay(&mut debts, Moment(1), &dir, false).is_empty(), "not yet");
     let again = debts.deadline().unwrap();
-    assert!(debts.pay(again, &dir, FACTS, false).is_empty(), "said once");
+    assert!(pay(&mut debts, again, &dir, false).is_empty(), "said once");
     assert_eq!(debts.owed().len(), 1);
     fs::remove_file(folder.path().join("alarms")).unwrap();
-    assert!(matches!(debts.pay(again, &dir, FACTS, true).as_slice(), [Paid::Stored(_)]), "the last chance is taken");
+    assert!(matches!(pay(&mut debts, again, &dir, true).as_slice(), [Paid::Stored(_)]), "the last chance is taken");
     assert_eq!(debts.deadline(), None);
 }
 

@@ -7,13 +7,13 @@ mod claim_file;
 mod command;
 mod conf;
 mod debts;
-mod log;
 mod options;
 mod perform;
 mod predecessor;
 mod publish;
 mod service;
 mod setup;
+mod svalarm;
 mod texts;
 mod turn;
 

@@ -13,7 +13,7 @@ use super::texts::{self, Line};
 use super::turn::Supervisor;
 use crate::alarm::{self, Facts};
 use crate::config::Hup;
-use crate::policy::{Action, Event, Told};
+use crate::policy::{Action, AlarmKind, Event, Told};
 use crate::statusdir::Claim;
 use crate::sys::{Launch, Output, Program, Target, boot_ns, kill, launch, why};
 use crate::text::escape;
@@ -31,7 +31,10 @@ impl Supervisor {
                         let _ = kill(hook, Target::Group, Signal::SIGKILL); // it may have ended
                     }
                 }
-                Action::Raise(raised) if has_recipients(&self.settings) => {
+                Action::Raise(mut raised) if has_recipients(&self.settings) => {
+                    if raised.kind == AlarmKind::Recovered {
+                        raised.exit.pid = self.service.as_ref().map_or(0, |service| service.pid().as_raw());
+                    }
                     self.alarmed.clone_from(&self.running);
                     // A service that writes elsewhere has nothing in __stderr.
                     let stderr = if self.options.inherit_output { None } else { alarm::mark(&self.dir) };
@@ -66,6 +69,7 @@ impl Supervisor {
         let launched = launch(Launch {
             program: &self.command.program,
             output: output(self.options.inherit_output, &self.dir),
+            own_session: false,
             hup_ignored: self.settings.hup == Hup::Ignored,
             ends_with_parent: None,
             claim: self.claim.as_mut().map(|file| (file.written_by_child(), &mut block as _)),
@@ -99,6 +103,7 @@ impl Supervisor {
             Some(program) => launch(Launch {
                 program: &program,
                 output: output(self.options.inherit_output, &self.dir),
+                own_session: false,
                 hup_ignored: false,
                 ends_with_parent: Some(Pid::this()),
                 claim: None,
@@ -149,6 +154,7 @@ impl Supervisor {
         }
         self.logs.limit(loaded.settings.log_max_size, loaded.settings.log_backups);
         self.settings = loaded.settings;
+        self.look_for_svalarm();
         self.event(Event::Reloaded(self.settings.rules(hook_rules(&self.options))));
     }
 
@@ -163,7 +169,13 @@ impl Supervisor {
             self.caller.answer(0); // the first start was tried, whatever came of it
         }
         let code = self.exit_code?;
+        if std::process::id() == 1 {
+            self.last_round();
+            self.publish();
+            self.write_lines();
+        }
         self.ok.remove(&self.dir);
+        self.leave_alarms();
         Some(code)
     }
 
@@ -241,18 +253,21 @@ impl Supervisor {
         if self.debts.owed().is_empty() {
             return;
         }
+        let mut stored = false;
         let facts = Facts {
             host: &self.host,
             module: self.options.module.name(),
             command: &self.alarmed.text,
             program: &self.alarmed.program,
-            mail: &self.settings.alarm_mail,
-            gsm: &self.settings.alarm_gsm,
+            settings: &self.settings,
+            conf: self.conf.path.as_deref(),
         };
-        for paid in self.debts.pay(self.now.moment, &self.dir, facts, self.exit_code.is_some()) {
+        let results = self.debts.pay(self.now.moment, &self.dir, facts, self.exit_code.is_some());
+        for paid in results {
             self.lines.push(match paid {
                 Paid::Stored(id) => {
                     self.undelivered += 1;
+                    stored = true;
                     Line::notice(format!("an alarm is raised: alarms/{id}"))
                 }
                 Paid::Failed(errno) => {
@@ -260,6 +275,10 @@ impl Supervisor {
                     Line::warning(format!("unable to write an alarm to {at}/alarms: {why}; it is kept and tried again"))
                 }
             });
+        }
+        if stored {
+            self.deliver_now();
+            self.deliver_when_due();
         }
         self.write_claim();
         self.write_lines();

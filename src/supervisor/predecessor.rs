@@ -1,14 +1,12 @@
 //! What a dead supervise left: its memory, its debts, and perhaps its living service.
 
-use std::fs;
-
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::service::Service;
 use crate::policy::{Ended, Exit, Found, Ledger};
 use crate::statusdir::{Claim, Debt};
-use crate::sys::{ExitStatus, Pidfd, why};
+use crate::sys::{BOOT_ID, ExitStatus, Pidfd, why};
 
 /// What was found.
 #[derive(Debug)]
@@ -22,13 +20,6 @@ pub(super) struct Predecessor {
     pub(super) command: u64,
     /// The alarms that are owed; they hold over a reboot too.
     pub(super) debts: Vec<Debt>,
-}
-
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-/// This boot's id; empty where the kernel does not tell.
-pub(super) fn boot_id() -> String {
-    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
 /// Whether the service of the predecessor runs can't be told. To start then would be to risk a second copy.

@@ -10,17 +10,17 @@ use super::claim_file::{ClaimFile, Left, OpenFailed};
 use super::command::{Running, ServiceCommand, words_of};
 use super::conf::{ConfFile, Loaded, load};
 use super::debts::Debts;
-use super::log::Logs;
 use super::options::{Options, StartError};
-use super::predecessor::{Predecessor, boot_id};
+use super::predecessor::Predecessor;
 use super::publish::Publisher;
+use super::svalarm::Svalarm;
 use super::texts::{Line, not_a_fifo};
 use super::turn::{Ready, Supervisor, Troubles};
 use super::{Caller, texts};
 use crate::alarm;
 use crate::config::Settings;
 use crate::policy::{Event, Policy};
-use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo};
+use crate::statusdir::{Control, Directory, Lock, LockError, Logs, OkFifo};
 use crate::sys::{self, why};
 use crate::text::escape;
 
@@ -81,7 +81,7 @@ impl Supervisor {
                 None
             }
         };
-        let boot = boot_id();
+        let boot = sys::boot_id();
         let predecessor = Predecessor::from_claim(left, &boot).map_err(|doubt| {
             let (pid, cause) = (doubt.pid, doubt.cause);
             let text =
@@ -129,7 +129,7 @@ impl Supervisor {
         let policy = Policy::new(settings.rules(hook_rules(&options)));
         let adopted = predecessor.service.is_some();
         let pid_changed = predecessor.ledger.filter(|_| adopted).map_or(now.stamp, |ledger| ledger.started_at);
-        Ok(Self {
+        let mut supervisor = Self {
             first: Some(Event::Begin { taken: predecessor.ledger, found: predecessor.found }),
             conf: conf_file(&loaded, now.stamp, ConfFile::default()),
             conf_generation: 0,
@@ -166,9 +166,15 @@ impl Supervisor {
             policy,
             pid_changed,
             undelivered,
+            svalarm: Svalarm::default(),
             now,
             lines,
-        })
+        };
+        supervisor.look_for_svalarm();
+        if undelivered > 0 {
+            supervisor.deliver_now();
+        }
+        Ok(supervisor)
     }
 }
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::log::Level;
 use crate::policy::{Ended, Exit, Next, Told};
-use crate::statusdir::ended_text;
+use crate::statusdir::{Level, ended_text};
 use crate::sys::{Report, Step, why};
 
 /// A line, and whether whoever starts supervise is told it too.

@@ -15,14 +15,14 @@ use super::claim_file::ClaimFile;
 use super::command::{Running, ServiceCommand};
 use super::conf::ConfFile;
 use super::debts::Debts;
-use super::log::Logs;
 use super::options::Options;
 use super::publish::Publisher;
 use super::service::Service;
+use super::svalarm::Svalarm;
 use super::texts::{self, Line};
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
-use crate::statusdir::{Control, Directory, Lock, OkFifo, command_of, is_ignored};
+use crate::statusdir::{Control, Directory, Lock, Logs, OkFifo, command_of, is_ignored};
 use crate::sys::{ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, kill, now, read_reports, reap_next, why};
 use crate::text::escape;
 
@@ -77,6 +77,7 @@ pub struct Supervisor {
     pub(super) late: Option<(Pidfd, Moment)>,
     pub(super) debts: Debts,
     pub(super) undelivered: u64,
+    pub(super) svalarm: Svalarm,
     pub(super) publisher: Publisher,
     pub(super) caller: Caller,
     pub(super) troubles: Troubles,
@@ -142,6 +143,7 @@ impl Supervisor {
         if self.policy.next_deadline().is_some_and(|deadline| deadline <= self.now.moment) {
             self.event(Event::Deadline);
         }
+        self.deliver_when_due();
     }
 
     /// Waits until something happens or a deadline passes.
@@ -152,6 +154,7 @@ impl Supervisor {
             self.debts.deadline(),
             self.publisher.deadline(),
             self.troubles.claiming.deadline(),
+            self.svalarm.deadline(),
         ];
         let timeout =
             deadlines.into_iter().flatten().min().map(|deadline| TimeSpec::from_duration(deadline.since(now().moment)));
@@ -223,7 +226,7 @@ impl Supervisor {
     }
 
     /// Reaps every child that has ended.
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         loop {
             let group = self.settings.kill_mode == KillMode::Group;
             let service = self.service.as_ref();
@@ -235,6 +238,8 @@ impl Supervisor {
             let Some(reaped) = reaped else { return };
             if self.hook.as_ref().is_some_and(|(hook, _)| *hook == reaped.pid) {
                 self.hook_ended(reaped.ended);
+            } else if self.svalarm.is(reaped.pid) {
+                self.svalarm_ended(reaped.ended);
             } else if self.service.as_ref().is_some_and(|service| service.is_child(reaped.pid)) {
                 let ended = self.last_report().unwrap_or(reaped.ended);
                 self.service_ended(Exit {

@@ -46,6 +46,15 @@ pub fn boot_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME)
 }
 
+/// Where the kernel tells the id of this boot.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// This boot's id; empty where the kernel does not tell.
+#[must_use]
+pub fn boot_id() -> String {
+    std::fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
 /// A stamp in local time. The time zone is read once, at the first call.
 #[must_use]
 pub fn local_time(stamp: Stamp) -> LocalTime {

@@ -116,3 +116,15 @@ pub fn set_ended_by_parent() {
     // SAFETY: takes plain numbers. It cannot fail for a signal that exists.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
+
+/// The program of this command gets KILL when the process that started it dies.
+pub fn ends_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: the closure makes one system call, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            set_ended_by_parent();
+            Ok(())
+        })
+    };
+}

@@ -82,6 +82,8 @@ pub enum Output<'a> {
     Inherit,
     /// To `__stdout` and `__stderr` in this directory, opened anew.
     Files(BorrowedFd<'a>),
+    /// Nowhere: to where stdin comes from, which for supervise is /dev/null.
+    Null,
 }
 
 /// Gives the whole claim block in the child, from its pid and a time on the clock of [`boot_ns`] that is not before
@@ -97,6 +99,8 @@ pub struct Launch<'a> {
     pub program: &'a Program,
     /// Where its output goes.
     pub output: Output<'a>,
+    /// It leads a session of its own, not only a process group: it outlives whatever ends supervise's session.
+    pub own_session: bool,
     /// It starts with HUP ignored.
     pub hup_ignored: bool,
     /// It gets KILL when this process, its parent, dies.
@@ -131,8 +135,10 @@ pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
         }
         pid => {
             let pid = Pid::from_raw(pid);
-            // Both sides do this, so that it holds for whichever comes first (setpgid(2), EACCES after the exec).
-            let _ = nix::unistd::setpgid(pid, pid);
+            if !launch.own_session {
+                // Both sides do this, so that it holds for whichever comes first (setpgid(2), EACCES after the exec).
+                let _ = nix::unistd::setpgid(pid, pid);
+            }
             Ok(Launched { pid, report })
         }
     }
@@ -142,7 +148,11 @@ pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
 fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
     let failed = |step| move |errno| Report { step, errno, file: 0 };
     let steps = |launch: &mut Launch<'_>| -> Result<(), Report> {
-        nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(failed(Step::Group))?;
+        if launch.own_session {
+            nix::unistd::setsid().map_err(failed(Step::Group))?;
+        } else {
+            nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(failed(Step::Group))?;
+        }
         if let Some(parent) = launch.ends_with_parent {
             super::set_ended_by_parent();
             if nix::unistd::getppid() != parent {
@@ -155,9 +165,17 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
         // SAFETY: neither disposition has code of ours. All other signals have the default already.
         unsafe { libc::signal(libc::SIGHUP, hup) };
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(failed(Step::Signals))?;
-        if let Output::Files(dir) = launch.output {
-            redirect(dir, c"__stdout", 1, Step::Stdout, tell);
-            redirect(dir, c"__stderr", 2, Step::Stderr, tell);
+        match launch.output {
+            Output::Inherit => {}
+            Output::Files(dir) => {
+                redirect(dir, c"__stdout", 1, Step::Stdout, tell);
+                redirect(dir, c"__stderr", 2, Step::Stderr, tell);
+            }
+            // SAFETY: system calls on plain numbers.
+            Output::Null => unsafe {
+                libc::dup2(0, 1);
+                libc::dup2(0, 2);
+            },
         }
         if let Some((file, claim)) = launch.claim.as_mut() {
             let block = claim.stamp(std::process::id(), boot_ns());

@@ -121,6 +121,7 @@ fn rules_for_the_policy() {
             max_coredumps: NonZeroU32::new(2),
             pacing: Duration::from_millis(500),
             stop_timeout: Some(seconds(7)),
+            recovered: false,
             hook: Some(HookRules { reset: Some(seconds(4)), timeout: seconds(9) }),
         }
     );

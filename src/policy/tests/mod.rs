@@ -79,6 +79,11 @@ impl Bench {
         self.send(Event::Deadline)
     }
 
+    /// The same, if time alone changes anything.
+    fn deadline_if_any(&mut self) -> Vec<Action> {
+        if self.policy.next_deadline().is_some() { self.deadline() } else { Vec::new() }
+    }
+
     fn state(&self) -> State {
         self.policy.view().state
     }
@@ -106,6 +111,7 @@ fn short(actions: &[Action]) -> String {
                     AlarmKind::Exited => "alarm".to_owned(),
                     AlarmKind::Coredump => "alarm-core".to_owned(),
                     AlarmKind::GaveUp { tries } => format!("alarm-gave-up-{tries}"),
+                    AlarmKind::Recovered => "recovered".to_owned(),
                 },
                 Action::Settle(_) => "settle".to_owned(),
                 Action::Tell(_) => return None,

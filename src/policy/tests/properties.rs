@@ -49,6 +49,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
         max_coredumps: limit(cores),
         pacing: Duration::from_millis(pacing),
         stop_timeout: stop.map(Duration::from_secs),
+        recovered: tries % 2 == 0,
         hook: None,
     })
 }
@@ -130,7 +131,7 @@ impl World {
                 Action::KillHook => self.hook = false,
                 Action::Raise(alarm) => {
                     assert!(!before.alarms_off, "an alarm while they are off");
-                    if !matches!(alarm.kind, AlarmKind::GaveUp { .. }) {
+                    if !matches!(alarm.kind, AlarmKind::GaveUp { .. } | AlarmKind::Recovered) {
                         self.alarms_in_window += 1;
                         assert_eq!(self.alarms_in_window, 1, "two alarms in a window");
                     }

@@ -207,3 +207,36 @@ fn a_new_limit_holds_from_the_next_exit() {
     assert_eq!(short(&bench.send(Event::Reloaded(Rules { max_tries: limit(2), ..rules() }))), "");
     assert_eq!(short(&bench.send(exit(CRASH))), "alarm-gave-up-5+give-up");
 }
+
+#[test]
+fn recovered_is_told_once_after_a_whole_window() {
+    let rules = Rules { recovered: true, ..rules() };
+    let mut bench = Bench::up(rules.clone());
+    assert_eq!(short(&bench.deadline_if_any()), "", "nothing was alarmed");
+    assert_eq!(short(&bench.send(exit(CRASH))), "alarm+start");
+    bench.wait(50.0);
+    assert_eq!(short(&bench.send(exit(CRASH))), "start", "the same window");
+    let mut said = Vec::new();
+    for _ in 0..4 {
+        said.push((
+            short(&bench.deadline_if_any()),
+            bench.policy.ledger().started.map(|at| bench.now.moment.since(at)),
+        ));
+    }
+    let recovered: Vec<_> = said.iter().filter(|(words, _)| words == "recovered").collect();
+    assert_eq!(recovered.len(), 1, "{said:?}");
+    assert_eq!(recovered[0].1, Some(Duration::from_secs(60)), "since the last start");
+
+    assert_eq!(short(&bench.send(exit(CRASH))), "alarm+start");
+    bench.command(Command::AlarmsOff);
+    bench.wait(100.0);
+    assert_eq!(short(&bench.send(Event::Deadline)), "", "alarms are off");
+    bench.command(Command::AlarmsOn);
+    assert_eq!(short(&bench.deadline()), "recovered", "it is still true");
+
+    assert_eq!(short(&bench.send(exit(CRASH))), "alarm+start");
+    bench.send(Event::Reloaded(Rules { recovered: false, ..rules.clone() }));
+    bench.send(Event::Reloaded(rules));
+    bench.wait(100.0);
+    assert_eq!(short(&bench.send(Event::Deadline)), "", "it was not asked for in between");
+}

@@ -1,4 +1,6 @@
 //! `supervise.log` and `supervise.log.wf`: a line an event, and never without bound.
+//!
+//! supervise and svalarm write them, each line with one write to a file opened for appending.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -7,14 +9,14 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::Directory;
 use crate::policy::Stamp;
-use crate::statusdir::Directory;
 use crate::sys::local_time;
 use crate::text::printable;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
+pub enum Level {
     /// As it should be.
     Notice,
     /// Somebody should look, when there is time.
@@ -25,7 +27,7 @@ pub(super) enum Level {
 
 /// Both logs.
 #[derive(Debug)]
-pub(super) struct Logs {
+pub struct Logs {
     notice: LogFile,
     problem: LogFile,
     max_size: u64,
@@ -40,24 +42,27 @@ struct LogFile {
 }
 
 impl Logs {
-    pub(super) fn new(max_size: u64, backups: u32) -> Self {
+    /// Logs of at most `max_size` bytes each, with so many old ones kept.
+    #[must_use]
+    pub fn new(max_size: u64, backups: u32) -> Self {
         let file = |name| LogFile { name, open: None };
         Self { notice: file("supervise.log"), problem: file("supervise.log.wf"), max_size, backups }
     }
 
-    pub(super) fn limit(&mut self, max_size: u64, backups: u32) {
+    /// Other limits, from the next line on.
+    pub fn limit(&mut self, max_size: u64, backups: u32) {
         self.max_size = max_size;
         self.backups = backups;
     }
 
     /// Opens both files, so that they are there from the start. The answer: those that could not be, and why.
-    pub(super) fn open(&mut self, dir: &Directory) -> Vec<(&'static str, Errno)> {
+    pub fn open(&mut self, dir: &Directory) -> Vec<(&'static str, Errno)> {
         let files = [&mut self.notice, &mut self.problem];
         files.into_iter().filter_map(|file| file.open(dir).err().map(|errno| (file.name, errno))).collect()
     }
 
     /// Writes a line. Where that fails the line is lost, and nothing else.
-    pub(super) fn line(&mut self, dir: &Directory, at: Stamp, level: Level, text: &str) {
+    pub fn line(&mut self, dir: &Directory, at: Stamp, level: Level, text: &str) {
         let (file, name) = match level {
             Level::Notice => (&mut self.notice, "NOTICE"),
             Level::Warning => (&mut self.problem, "WARNING"),

@@ -1,0 +1,68 @@
+//! Delivers one copy of one message to one recipient: what a process of its own does, which may be killed at any time.
+
+use std::io::{Read, Write};
+
+use nix::sys::resource::{Resource, setrlimit};
+
+use super::read::{Message, Recipient, SIZE_LIMIT};
+use super::ways::Ways;
+use super::{mail, program, webhook};
+
+/// What became of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Somebody took it.
+    Accepted,
+    /// It was refused for good.
+    Refused(String),
+    /// It is to be tried again.
+    Again(String),
+}
+
+/// sysexits.h: EX_DATAERR and EX_TEMPFAIL.
+pub(super) const REFUSED: u8 = 65;
+pub(super) const AGAIN: u8 = 75;
+
+/// So much address space is enough for any delivery; a server that sends for ever gets no more.
+const MEMORY: u64 = 256 << 20;
+
+/// Delivers the copy for the recipient with this number of the message that is read from `from`, and says on `to`
+/// what became of it. The answer is the exit code: 0, 65 refused for good, 75 to be tried again.
+pub fn deliver_copy(number: usize, mut from: impl Read, mut to: impl Write) -> u8 {
+    let mut bytes = Vec::new();
+    let outcome = match from.by_ref().take(SIZE_LIMIT).read_to_end(&mut bytes) {
+        Err(error) => Outcome::Again(format!("unable to read the message: {error}")),
+        Ok(_) => match Message::decode(&bytes) {
+            Err(wrong) => Outcome::Again(format!("this is no message: {wrong}")),
+            Ok(message) => deliver(&message, number),
+        },
+    };
+    let (code, reason) = match outcome {
+        Outcome::Accepted => (0, String::new()),
+        Outcome::Refused(reason) => (REFUSED, reason),
+        Outcome::Again(reason) => (AGAIN, reason),
+    };
+    let _ = writeln!(to, "{}", reason.replace(['\n', '\r'], " ")); // the code says enough where nobody listens
+    code
+}
+
+fn deliver(message: &Message, number: usize) -> Outcome {
+    let Some((_, recipient)) = message.recipients.get(number) else {
+        return Outcome::Again("there is no such recipient".to_owned());
+    };
+    let ways = Ways::of(message);
+    match recipient {
+        Recipient::Mail(address) => mail::deliver(message, address, &ways),
+        Recipient::Gsm(number) => program::send_gsm(message, number, &ways),
+        Recipient::Exec(words) => program::run(message, words),
+        Recipient::Webhook(address) => {
+            bound_memory();
+            webhook::deliver(message, address)
+        }
+    }
+}
+
+/// Not for programs of others, which would inherit it.
+pub(super) fn bound_memory() {
+    let _ = setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY); // the deadline still bounds it
+}

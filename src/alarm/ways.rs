@@ -1,0 +1,48 @@
+//! How alarms leave the machine: as supervise.conf says it now, else as it did when the alarm was raised.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::read::Message;
+use crate::config::{self, Settings, Transport};
+
+/// The settings that a delivery needs.
+#[derive(Clone, Debug)]
+pub(super) struct Ways {
+    /// `None`: sendmail if it is installed, else a relay on this machine.
+    pub(super) transport: Option<Transport>,
+    pub(super) from: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    /// `None`: gsmsend-script.
+    pub(super) gsm_command: Option<Vec<OsString>>,
+}
+
+impl Ways {
+    /// A relay that was given a new name is found also by the alarms that still wait for the old one.
+    pub(super) fn of(message: &Message) -> Self {
+        let frozen = Self {
+            transport: message.transport.clone(),
+            from: message.from.clone(),
+            password_file: message.password_file.clone(),
+            gsm_command: message.gsm_command.clone(),
+        };
+        let Some(settings) = settings_now(message) else { return frozen };
+        Self {
+            // Who wants no mail any more still gets what was raised before.
+            transport: settings.mail_transport.and_then(|now| match now {
+                Transport::None => frozen.transport,
+                other => Some(other),
+            }),
+            from: settings.mail_from,
+            password_file: settings.mail_password_file,
+            gsm_command: settings.gsm_command,
+        }
+    }
+}
+
+/// What supervise.conf says now; `None`: it can't be read, or would refuse a start.
+pub(super) fn settings_now(message: &Message) -> Option<Settings> {
+    let bytes = config::read(message.conf.as_ref()?).ok()?;
+    let resolved = config::parse(&bytes).resolve(&message.module()?);
+    (!resolved.is_refused()).then_some(resolved.settings)
+}

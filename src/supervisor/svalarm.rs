@@ -1,0 +1,176 @@
+//! The process that delivers the alarms: when it is started, and what follows its end.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
+
+use super::setup::has_recipients;
+use super::texts::Line;
+use super::turn::Supervisor;
+use crate::alarm;
+use crate::policy::{Ended, Moment};
+use crate::statusdir::ended_text;
+use crate::sys::{Launch, Output, Program, launch, now, read_reports, why};
+
+/// Another svalarm serves the spool, and was told to look. It ends soon, or does the work.
+const AFTER_BUSY: Duration = Duration::from_secs(10);
+/// It left messages, but no time for the next attempt.
+const AFTER_SILENCE: Duration = Duration::from_secs(60);
+/// After one that failed; twice as long each time.
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// But not longer.
+const LONGEST_AFTER_FAILURE: Duration = Duration::from_secs(3600);
+/// As PID 1, supervise gives the last alarms so much time: with it all processes end.
+const LAST_ROUND: Duration = Duration::from_secs(30);
+
+/// The svalarm of one supervise.
+#[derive(Debug, Default)]
+pub(super) struct Svalarm {
+    running: Option<(Pid, OwnedFd)>,
+    /// A message was stored since it was started.
+    again: bool,
+    /// When the next one is to be started.
+    due: Option<Moment>,
+    failures: u32,
+}
+
+/// The program beside supervise's own file, if it is there.
+fn program() -> Option<PathBuf> {
+    let own = std::fs::read_link("/proc/self/exe").ok()?;
+    Some(own.with_file_name("svalarm")).filter(|path| path.is_file())
+}
+
+impl Svalarm {
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.due.filter(|_| self.running.is_none())
+    }
+
+    pub(super) fn is(&self, pid: Pid) -> bool {
+        self.running.as_ref().is_some_and(|(running, _)| *running == pid)
+    }
+}
+
+impl Supervisor {
+    /// Says so where alarms would be stored and never delivered.
+    pub(super) fn look_for_svalarm(&mut self) {
+        if has_recipients(&self.settings) && program().is_none() {
+            self.lines.push(Line::warning(
+                "there is no svalarm beside supervise's own file: alarms are kept in the spool and nobody gets them",
+            ));
+        }
+    }
+
+    /// There are messages: delivers them as soon as an svalarm can be started.
+    pub(super) fn deliver_now(&mut self) {
+        self.svalarm.due = Some(self.now.moment);
+        self.svalarm.again = self.svalarm.running.is_some();
+    }
+
+    /// Starts svalarm if it is due.
+    pub(super) fn deliver_when_due(&mut self) {
+        if self.svalarm.deadline().is_some_and(|due| due <= self.now.moment) {
+            self.svalarm.due = None;
+            // With PID 1 everything ends: nobody is left to stay.
+            self.start_svalarm(if std::process::id() == 1 { Some("--once") } else { None });
+        }
+    }
+
+    fn start_svalarm(&mut self, option: Option<&str>) {
+        let Some(path) = program() else { return };
+        let dir = self.options.module.path().as_os_str().to_owned();
+        let words: Vec<OsString> =
+            [path.into_os_string()].into_iter().chain(option.map(OsString::from)).chain(["--".into(), dir]).collect();
+        let Some(program) = Program::new(&words, None) else { return };
+        let launched = launch(Launch {
+            program: &program,
+            output: Output::Null,
+            own_session: true,
+            hup_ignored: true,
+            ends_with_parent: None,
+            claim: None,
+        });
+        match launched {
+            Ok(launched) => {
+                self.svalarm.again = false;
+                self.svalarm.running = Some((launched.pid, launched.report));
+            }
+            Err(errno) => self.svalarm_failed(&format!("unable to start svalarm: {}", why(errno))),
+        }
+    }
+
+    /// It was reaped: what is still undelivered, and when it is tried again.
+    pub(super) fn svalarm_ended(&mut self, ended: Ended) {
+        let Some((_, report)) = self.svalarm.running.take() else { return };
+        let (reports, _) = read_reports(report.as_fd());
+        if let Ok(count) = alarm::count(&self.dir) {
+            self.undelivered = count;
+        }
+        let left = self.undelivered > 0;
+        let stored = std::mem::take(&mut self.svalarm.again);
+        let now = self.now.moment;
+        if let Some(failed) = reports.into_iter().find(|report| report.step.is_fatal()) {
+            return self.svalarm_failed(&format!("unable to run svalarm: {}", why(failed.errno)));
+        }
+        match ended {
+            Ended::Code(0) => {
+                self.svalarm.failures = 0;
+                let next = alarm::next_attempt(&self.dir).unwrap_or(now + AFTER_SILENCE);
+                self.svalarm.due = left.then_some(if stored { now } else { next });
+            }
+            Ended::Code(alarm::BUSY) => self.svalarm.due = left.then_some(now + AFTER_BUSY),
+            other => self.svalarm_failed(&format!("svalarm ended with {}", ended_text(other))),
+        }
+    }
+
+    fn svalarm_failed(&mut self, what: &str) {
+        let delay = (AFTER_FAILURE * 2_u32.pow(self.svalarm.failures.min(10))).min(LONGEST_AFTER_FAILURE);
+        self.svalarm.failures = self.svalarm.failures.saturating_add(1);
+        self.svalarm.due = Some(self.now.moment + delay);
+        let (at, count) = (&self.at, self.undelivered);
+        self.lines.push(Line::warning(format!(
+            "{what}; {count} undelivered in {at}/alarms, trying again in {} s",
+            delay.as_secs()
+        )));
+    }
+
+    /// supervise ends, and `ok` is gone. Whatever is not delivered yet is another process's business from now on.
+    pub(super) fn leave_alarms(&mut self) {
+        if std::process::id() != 1 && alarm::count(&self.dir).is_ok_and(|count| count > 0) {
+            self.start_svalarm(Some("--stay"));
+        }
+    }
+
+    /// As PID 1: one attempt for every alarm, bounded in time.
+    pub(super) fn last_round(&mut self) {
+        let until = now().moment + LAST_ROUND;
+        let mut begun = false;
+        loop {
+            if self.svalarm.running.is_none() {
+                let stored = std::mem::take(&mut self.svalarm.again) || !begun;
+                if !stored || alarm::count(&self.dir).map_or(true, |count| count == 0) {
+                    return;
+                }
+                begun = true;
+                self.start_svalarm(Some("--once"));
+                if self.svalarm.running.is_none() {
+                    return;
+                }
+            }
+            let left = until.since(now().moment);
+            if left.is_zero() {
+                return;
+            }
+            let timeout = TimeSpec::from_duration(left);
+            let mut descriptors = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            let _ = ppoll(&mut descriptors, Some(timeout), None);
+            let _ = self.signals.take(); // nothing is obeyed any more
+            self.now = now();
+            self.reap();
+        }
+    }
+}
