@@ -234,7 +234,11 @@ impl Queue {
     fn look(&mut self) {
         self.now = now().moment;
         self.next_look = self.now + LOOK;
-        let Ok(ids) = self.spool.ids() else { return };
+        let ids = match self.spool.ids() {
+            Ok(ids) => ids,
+            Err(Errno::ENOENT) => Vec::new(), // the folder was removed, and all that was in it
+            Err(_) => return,
+        };
         self.messages.retain(|id, message| message.attempt.is_some() || ids.binary_search(id).is_ok());
         for id in ids {
             if !self.messages.contains_key(&id) {
@@ -256,8 +260,7 @@ impl Queue {
         // Another boot's clock says nothing now.
         let waits = progress.boot == self.boot && !self.try_all;
         let due = if waits { progress.due } else { self.now };
-        let message =
-            Waiting { recipients: Vec::new(), progress, attempt: None, unsaved: false, finished: false, due };
+        let message = Waiting { recipients: Vec::new(), progress, attempt: None, unsaved: false, finished: false, due };
         self.messages.insert(id, message);
     }
 
@@ -326,7 +329,8 @@ impl Queue {
     /// Lets copies go, as many as may be on their way.
     fn send_copies(&mut self) {
         while self.copies.len() < AT_ONCE {
-            let has_copies = |message: &Waiting| message.attempt.as_ref().is_some_and(|attempt| !attempt.left.is_empty());
+            let has_copies =
+                |message: &Waiting| message.attempt.as_ref().is_some_and(|attempt| !attempt.left.is_empty());
             let Some(id) = self.messages.iter().find(|(_, message)| has_copies(message)).map(|(id, _)| id.clone())
             else {
                 return;
@@ -469,7 +473,10 @@ impl Queue {
             }
             return;
         }
-        self.tell(Level::Fatal, &format!("alarms/{id} was not delivered, {line}: {reason}; it is kept in alarms/failed"));
+        self.tell(
+            Level::Fatal,
+            &format!("alarms/{id} was not delivered, {line}: {reason}; it is kept in alarms/failed"),
+        );
         self.save(id);
     }
 

@@ -29,7 +29,7 @@ impl Ways {
         let Some(settings) = settings_now(message) else { return frozen };
         Self {
             // Who wants no mail any more still gets what was raised before.
-            transport: settings.mail_transport.map_or(None, |now| match now {
+            transport: settings.mail_transport.and_then(|now| match now {
                 Transport::None => frozen.transport,
                 other => Some(other),
             }),

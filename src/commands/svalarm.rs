@@ -33,7 +33,11 @@ More: svalarm(8).
 
 /// What is asked for.
 enum Asked {
-    Serve { dir: PathBuf, stay: Stay, now: bool },
+    Serve {
+        dir: PathBuf,
+        stay: Stay,
+        now: bool,
+    },
     /// To be one copy's process.
     Copy(usize),
     Print(&'static str),

@@ -9,8 +9,8 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::policy::Stamp;
 use super::{Directory, escape};
+use crate::policy::Stamp;
 use crate::sys::local_time;
 
 /// How much a line matters.

@@ -95,7 +95,7 @@ impl Supervisor {
             None => Err("its command has no word, or one with a NUL byte".to_owned()),
             Some(program) => launch(Launch {
                 program: &program,
-                    output: output(self.options.inherit_output, &self.dir),
+                output: output(self.options.inherit_output, &self.dir),
                 own_session: false,
                 hup_ignored: false,
                 ends_with_parent: true,

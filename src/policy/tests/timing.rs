@@ -218,7 +218,10 @@ fn recovered_is_told_once_after_a_whole_window() {
     assert_eq!(short(&bench.send(exit(CRASH))), "start", "the same window");
     let mut said = Vec::new();
     for _ in 0..4 {
-        said.push((short(&bench.deadline_if_any()), bench.policy.ledger().started.map(|at| bench.now.moment.since(at))));
+        said.push((
+            short(&bench.deadline_if_any()),
+            bench.policy.ledger().started.map(|at| bench.now.moment.since(at)),
+        ));
     }
     let recovered: Vec<_> = said.iter().filter(|(words, _)| words == "recovered").collect();
     assert_eq!(recovered.len(), 1, "{said:?}");
