@@ -234,7 +234,11 @@ impl Queue {
     fn look(&mut self) {
         self.now = now().moment;
         self.next_look = self.now + LOOK;
-        let Ok(ids) = self.spool.ids() else { return };
+        let ids = match self.spool.ids() {
+            Ok(ids) => ids,
+            Err(Errno::ENOENT) => Vec::new(), // the folder was removed, and all that was in it
+            Err(_) => return,
+        };
         self.messages.retain(|id, message| message.attempt.is_some() || ids.binary_search(id).is_ok());
         for id in ids {
             if !self.messages.contains_key(&id) {

@@ -28,6 +28,9 @@ const LONGEST_AFTER_FAILURE: Duration = Duration::from_secs(3600);
 /// As PID 1, supervise gives the last alarms so much time: with it all processes end.
 const LAST_ROUND: Duration = Duration::from_secs(30);
 
+/// An exec from a disk that is slow takes no longer, and nothing is lost where it does.
+const EXECUTION: Duration = Duration::from_secs(1);
+
 /// The svalarm of one supervise.
 #[derive(Debug, Default)]
 pub(super) struct Svalarm {
@@ -140,8 +143,18 @@ impl Supervisor {
 
     /// supervise ends, and `ok` is gone. Whatever is not delivered yet is another process's business from now on.
     pub(super) fn leave_alarms(&mut self) {
+        self.until_svalarm_is_executed();
         if std::process::id() != 1 && alarm::count(&self.dir).is_ok_and(|count| count > 0) {
             self.start_svalarm(Some("--stay"));
+            self.until_svalarm_is_executed();
+        }
+    }
+
+    /// Until then it has the lock too, and whoever has seen supervise end may find it held.
+    fn until_svalarm_is_executed(&self) {
+        if let Some((_, report)) = self.svalarm.running.as_ref() {
+            let mut descriptors = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
+            let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
         }
     }
 
