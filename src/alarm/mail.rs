@@ -17,6 +17,7 @@ use lettre::transport::smtp::{self};
 use lettre::{Address, address::AddressError};
 
 use super::copy::{Outcome, bound_memory};
+use super::message::mail_host;
 use super::program::{call, ended_badly};
 use super::read::Message;
 use super::ways::Ways;
@@ -33,7 +34,7 @@ const SENDMAIL_REFUSES: [i32; 2] = [65, 67];
 
 /// Delivers a message to an address.
 pub(super) fn deliver(message: &Message, address: &str, ways: &Ways) -> Outcome {
-    let host = message.fact("host").unwrap_or("localhost");
+    let host = mail_host(message.fact("host").unwrap_or_default());
     let from = ways.from.as_deref().unwrap_or("supervise");
     let transport = ways.transport.clone().unwrap_or_else(|| match installed_sendmail() {
         Some(path) => Transport::Sendmail(Some(path)),
@@ -89,11 +90,11 @@ fn installed_sendmail() -> Option<PathBuf> {
     })
 }
 
-/// `user` or `user@domain`; a bare user gets this host, or "localhost" where that is no name for a mail domain.
+/// `user` or `user@domain`; a bare user gets this host.
 fn qualified(address: &str, host: &str) -> Result<Address, AddressError> {
     match address.split_once('@') {
         Some((user, domain)) => Address::new(user, domain),
-        None => Address::new(address, host).or_else(|_| Address::new(address, "localhost")),
+        None => Address::new(address, host),
     }
 }
 

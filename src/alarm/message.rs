@@ -37,7 +37,7 @@ pub fn message(debt: &Debt, facts: Facts<'_>, dir: &Directory) -> String {
         let _ = writeln!(out, "{key}: {value}"); // writing to a String cannot fail
     };
     let host = escape(facts.host.as_bytes());
-    header("Message-ID", &format!("<{}@{host}>", debt.id));
+    header("Message-ID", &format!("<{}@{}>", debt.id, mail_host(&host)));
     header("Date", &rfc5322_date(debt.alarm.at));
     header("Subject", &subject(&debt.alarm, &host, facts.module));
     for (key, value) in recipients(facts.settings).into_iter().chain(ways(facts)) {
@@ -50,6 +50,14 @@ pub fn message(debt: &Debt, facts: Facts<'_>, dir: &Directory) -> String {
     out.push('\n');
     body(debt, facts, core_file.as_deref(), dir, &mut out);
     out
+}
+
+/// The host's name where mail wants a domain; a name that is none there is not used.
+pub(super) fn mail_host(host: &str) -> &str {
+    let fits = |part: &str| {
+        !part.is_empty() && part.len() <= 63 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if host.len() <= 253 && host.split('.').all(fits) { host } else { "localhost" }
 }
 
 /// Who is to receive it, one a header.
@@ -229,6 +237,21 @@ mod tests {
             (90_061_001, "1 d 1 h 1 min 1.001 s"),
         ] {
             assert_eq!(duration_words(Duration::from_millis(millis)), words);
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_no_domain() {
+        for (host, used) in [
+            ("web3", "web3"),
+            ("web-3.example.org", "web-3.example.org"),
+            ("my_host", "localhost"),
+            ("主机", "localhost"),
+            ("a b", "localhost"),
+            ("a..b", "localhost"),
+            ("", "localhost"),
+        ] {
+            assert_eq!(mail_host(host), used);
         }
     }
 

@@ -331,7 +331,9 @@ impl Queue {
         while self.copies.len() < AT_ONCE {
             let has_copies =
                 |message: &Waiting| message.attempt.as_ref().is_some_and(|attempt| !attempt.left.is_empty());
-            let Some(id) = self.messages.iter().find(|(_, message)| has_copies(message)).map(|(id, _)| id.clone())
+            // What is new goes first, however much is tried again.
+            let waiting = self.messages.iter().filter(|(_, message)| has_copies(message));
+            let Some(id) = waiting.min_by_key(|(_, message)| message.progress.attempts).map(|(id, _)| id.clone())
             else {
                 return;
             };
