@@ -1,7 +1,7 @@
 //! `supervise` keeps one program running. The rooms of the house, a sentence each:
 #![deny(unsafe_code)]
 
-/// Alarms: what a message says, and the spool that holds it.
+/// Alarms: what a message says, the spool that holds it, and its delivery.
 pub mod alarm;
 /// From the words of a command line to what is to be done, and back to texts and exit codes.
 pub mod commands;

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, eventually, is_root, service_program, signal, skip, supervise_program};
+use crate::common::{
+    Pid, Sandbox, eventually, is_root, service_program, signal, skip, supervise_program, with_status_on_a_small_disk,
+};
 use crate::smtp::{Answer, Smtp, Tls};
 use crate::{crashed, relayed, svalarm_program, until_delivered};
 
@@ -194,4 +197,40 @@ fn as_pid_1_supervise_waits_for_the_first_attempt() {
     output.expect_code(1);
     assert_eq!((relay.mails().len(), sandbox.alarms().len()), (2, 0));
     assert!(service_program().exists());
+}
+
+/// What svalarm can't note it keeps in mind, and nobody gets a second copy.
+#[test]
+fn on_a_full_disk_everybody_gets_one_copy() {
+    let failures = AtomicUsize::new(0);
+    let relay = Smtp::with(Tls::None, move |line| {
+        let bad = line.starts_with("RCPT TO:<late@") && failures.fetch_add(1, Ordering::SeqCst) == 0;
+        match line {
+            "banner" => Some(Answer::After(Duration::from_millis(700))),
+            _ => bad.then_some(Answer::Say("451 later")),
+        }
+    });
+    let sandbox = Sandbox::new();
+    let conf =
+        format!("alarm_mail : ops@example.org late@example.org\nmail_transport : smtp://127.0.0.1:{}", relay.port);
+    sandbox.write_conf(&crate::alarmed(&conf));
+    with_status_on_a_small_disk(&sandbox, 256, || {
+        crate::crash(&sandbox, "exit 3", &[]);
+        eventually(&sandbox, "an attempt is under way", || relay.connections() > 0);
+        let filler = sandbox.file("filler");
+        let mut file = fs::File::create(&filler).expect("there is an inode left");
+        while std::io::Write::write(&mut file, &[b'x'; 4096]).is_ok_and(|length| length > 0) {}
+        eventually(&sandbox, "one copy arrives", || relay.mails().len() == 1);
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(svalarms(&sandbox).len(), 1, "it does not end with what only it knows");
+        fs::remove_file(filler).expect("it is there");
+        let limit = Instant::now() + Duration::from_secs(40);
+        while !sandbox.alarms().is_empty() {
+            assert!(Instant::now() < limit, "never delivered");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let mut got: Vec<String> = relay.mails().into_iter().flat_map(|mail| mail.to).collect();
+        got.sort();
+        assert_eq!(got, ["late@example.org", "ops@example.org"]);
+    });
 }

@@ -23,12 +23,17 @@ pub(super) enum Outcome {
 pub(super) const REFUSED: u8 = 65;
 pub(super) const AGAIN: u8 = 75;
 
+/// No copy lives longer, in seconds: twice the deadline that it has.
+const LIFETIME: u32 = 120;
+
 /// So much address space is enough for any delivery; a server that sends for ever gets no more.
 const MEMORY: u64 = 256 << 20;
 
 /// Delivers the copy for the recipient with this number of the message that is read from `from`, and says on `to`
 /// what became of it. The answer is the exit code: 0, 65 refused for good, 75 to be tried again.
 pub fn deliver_copy(number: usize, mut from: impl Read, mut to: impl Write) -> u8 {
+    // Whoever started it ends it long before; where that one died at the wrong instant, the kernel does.
+    nix::unistd::alarm::set(LIFETIME);
     let mut bytes = Vec::new();
     let outcome = match from.by_ref().take(SIZE_LIMIT).read_to_end(&mut bytes) {
         Err(error) => Outcome::Again(format!("unable to read the message: {error}")),

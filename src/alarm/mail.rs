@@ -13,10 +13,11 @@ use lettre::message::{Mailbox, Message as Mail};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::transport::smtp::{self};
+use lettre::transport::smtp::{self, commands};
 use lettre::{Address, address::AddressError};
 
 use super::copy::{Outcome, bound_memory};
+use super::message::mail_host;
 use super::program::{call, ended_badly};
 use super::read::Message;
 use super::ways::Ways;
@@ -33,7 +34,7 @@ const SENDMAIL_REFUSES: [i32; 2] = [65, 67];
 
 /// Delivers a message to an address.
 pub(super) fn deliver(message: &Message, address: &str, ways: &Ways) -> Outcome {
-    let host = message.fact("host").unwrap_or("localhost");
+    let host = mail_host(message.fact("host").unwrap_or_default());
     let from = ways.from.as_deref().unwrap_or("supervise");
     let transport = ways.transport.clone().unwrap_or_else(|| match installed_sendmail() {
         Some(path) => Transport::Sendmail(Some(path)),
@@ -89,11 +90,11 @@ fn installed_sendmail() -> Option<PathBuf> {
     })
 }
 
-/// `user` or `user@domain`; a bare user gets this host, or "localhost" where that is no name for a mail domain.
+/// `user` or `user@domain`; a bare user gets this host.
 fn qualified(address: &str, host: &str) -> Result<Address, AddressError> {
     match address.split_once('@') {
         Some((user, domain)) => Address::new(user, domain),
-        None => Address::new(address, host).or_else(|_| Address::new(address, "localhost")),
+        None => Address::new(address, host),
     }
 }
 
@@ -200,12 +201,15 @@ impl Relay<'_> {
         if let Some(credentials) = credentials {
             connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).map_err(for_now)?;
         }
-        connection.send(envelope, mail).map_err(|error| Failed {
+        let result = transact(&mut connection, envelope, mail);
+        match &result {
+            Ok(()) => drop(connection.quit()), // it has taken the mail, whatever it says now
+            Err(_) => connection.abort(),
+        }
+        result.map_err(|error| Failed {
             text: self.words(&error),
             for_good: error.is_permanent() && !error.status().is_some_and(|code| about_us(code.into())),
-        })?;
-        let _ = connection.quit(); // it has taken the mail, whatever it says now
-        Ok(())
+        })
     }
 
     fn words(&self, error: &smtp::Error) -> String {
@@ -220,6 +224,27 @@ impl Relay<'_> {
         }
         escape(text.as_bytes())
     }
+}
+
+/// One mail to one recipient. The mail goes out in one piece with the dot that ends it: written on its own, the dot would
+/// wait in the kernel for an acknowledgement (40 ms on most systems), and whoever is killed in that time has sent a mail
+/// without knowing.
+fn transact(connection: &mut SmtpConnection, envelope: &Envelope, mail: &[u8]) -> Result<(), smtp::Error> {
+    connection.command(commands::Mail::new(envelope.from().cloned(), Vec::new()))?;
+    for recipient in envelope.to() {
+        connection.command(commands::Rcpt::new(recipient.clone(), Vec::new()))?;
+    }
+    connection.command(commands::Data)?;
+    let mail = String::from_utf8_lossy(mail); // ASCII: lettre encodes all else
+    let mut text = String::with_capacity(mail.len() + 5);
+    for line in mail.split_inclusive('\n') {
+        if line.starts_with('.') {
+            text.push('.'); // RFC 5321, 4.5.2
+        }
+        text.push_str(line);
+    }
+    text.push_str(if text.ends_with("\r\n") { ".\r\n" } else { "\r\n.\r\n" });
+    connection.command(text).map(drop)
 }
 
 /// Codes about logging in and encryption (RFC 4954, section 6): the conf is wrong, not the mail.

@@ -40,7 +40,7 @@ pub fn message(debt: &Debt, facts: Facts<'_>, dir: &Directory) -> String {
         let _ = writeln!(out, "{key}: {value}"); // writing to a String cannot fail
     };
     let host = escape(facts.host.as_bytes());
-    header("Message-ID", &format!("<{}@{host}>", debt.id));
+    header("Message-ID", &format!("<{}@{}>", debt.id, mail_host(&host)));
     header("Date", &rfc5322_date(debt.alarm.at));
     header("Subject", &subject(&debt.alarm, &host, facts.module));
     for (key, value) in recipients(facts.settings).into_iter().chain(ways(facts)) {
@@ -53,6 +53,14 @@ pub fn message(debt: &Debt, facts: Facts<'_>, dir: &Directory) -> String {
     out.push('\n');
     body(debt, facts, core_file.as_deref(), dir, &mut out);
     out
+}
+
+/// The host's name where mail wants a domain; a name that is none there is not used.
+pub(super) fn mail_host(host: &str) -> &str {
+    let fits = |part: &str| {
+        !part.is_empty() && part.len() <= 63 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if host.len() <= 253 && host.split('.').all(fits) { host } else { "localhost" }
 }
 
 /// Who is to receive it, one a header.

@@ -109,3 +109,18 @@ fn ends_in_words() {
     assert_eq!(ended_words(Ended::Signal { number: 40, core: false }), "by signal 40");
     assert_eq!(ended_words(Ended::Code(3)), "by itself, exit code 3");
 }
+
+#[test]
+fn a_host_that_is_no_domain() {
+    for (host, used) in [
+        ("web3", "web3"),
+        ("web-3.example.org", "web-3.example.org"),
+        ("my_host", "localhost"),
+        ("主机", "localhost"),
+        ("a b", "localhost"),
+        ("a..b", "localhost"),
+        ("", "localhost"),
+    ] {
+        assert_eq!(mail_host(host), used);
+    }
+}

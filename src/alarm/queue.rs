@@ -331,7 +331,9 @@ impl Queue {
         while self.copies.len() < AT_ONCE {
             let has_copies =
                 |message: &Waiting| message.attempt.as_ref().is_some_and(|attempt| !attempt.left.is_empty());
-            let Some(id) = self.messages.iter().find(|(_, message)| has_copies(message)).map(|(id, _)| id.clone())
+            // What is new goes first, however much is tried again.
+            let waiting = self.messages.iter().filter(|(_, message)| has_copies(message));
+            let Some(id) = waiting.min_by_key(|(_, message)| message.progress.attempts).map(|(id, _)| id.clone())
             else {
                 return;
             };
@@ -357,6 +359,7 @@ impl Queue {
         // The same file, read from its beginning whatever the other copies have read.
         let spawned = File::open(format!("/proc/self/fd/{}", attempt.file.as_raw_fd())).and_then(|stdin| {
             let mut command = Command::new(PROGRAM);
+            command.arg0("svalarm"); // for ps(1)
             command.args(["--copy", &number.to_string()]);
             command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
             ends_with_parent(&mut command);
@@ -449,7 +452,10 @@ impl Queue {
         match outcome {
             Outcome::Accepted => {
                 message.progress.fates.push((line, Fate::Accepted));
-                self.save(id);
+                // Of the last one no note is needed: the message goes.
+                if message.recipients.iter().any(|line| message.progress.fate(line).is_none()) {
+                    self.save(id);
+                }
             }
             Outcome::Refused(reason) => self.refuse(id, number, &reason),
             Outcome::Again(reason) => {

@@ -62,7 +62,11 @@ pub fn store(dir: &Directory, id: &str, text: &str) -> Result<(), Errno> {
 enum Durable {
     /// Not before somebody else sees to it: supervise never waits for a disk.
     No,
-    Yes,
+    /// On the disk before it has its name.
+    First,
+    /// It has its name at once, so that a successor finds it whoever is killed now, and is on the disk afterwards. Where
+    /// the machine stops in between, what is left may be damaged.
+    After,
 }
 
 /// Writes a file under another name and renames it.
@@ -74,15 +78,20 @@ fn put(folder: std::os::fd::BorrowedFd<'_>, name: &str, text: &str, durable: Dur
                 written if written == text.len() => {}
                 _ => return Err(Errno::ENOSPC),
             }
-            if durable == Durable::Yes { fsync(&file) } else { Ok(()) }
+            if durable == Durable::First {
+                fsync(&file)?;
+            }
+            Ok(file)
         })
-        .and_then(|()| renameat(folder, new.as_str(), folder, name));
-    if stored.is_err() {
-        let _ = unlinkat(folder, new.as_str(), UnlinkatFlags::NoRemoveDir);
-    } else if durable == Durable::Yes {
-        return fsync(folder);
+        .and_then(|file| renameat(folder, new.as_str(), folder, name).map(|()| file));
+    match stored {
+        Err(errno) => {
+            let _ = unlinkat(folder, new.as_str(), UnlinkatFlags::NoRemoveDir);
+            Err(errno)
+        }
+        Ok(_) if durable == Durable::No => Ok(()),
+        Ok(file) => fsync(&file).and_then(|()| fsync(folder)),
     }
-    stored
 }
 
 /// How many messages are in the spool; makes the spool where it is missing.
@@ -190,12 +199,12 @@ impl Spool {
     }
 
     pub(super) fn save(&self, id: &str, progress: &Progress) -> Result<(), Errno> {
-        put(self.delivery.as_fd(), id, &progress.encode(), Durable::Yes)
+        put(self.delivery.as_fd(), id, &progress.encode(), Durable::After) // damaged, it means another copy
     }
 
     /// Keeps a copy of a message that somebody will not get.
     pub(super) fn keep_failed(&self, id: &str, text: &str) -> Result<(), Errno> {
-        put(folder(&self.messages, FAILED)?.as_fd(), id, text, Durable::Yes)
+        put(folder(&self.messages, FAILED)?.as_fd(), id, text, Durable::First)
     }
 
     /// Puts a file that is no message out of the way, whole as it is.

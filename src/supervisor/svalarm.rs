@@ -93,7 +93,7 @@ impl Supervisor {
             program: &program,
             output: Output::Null,
             own_session: true,
-            hup_ignored: true,
+            hup_ignored: false,
             ends_with_parent: None,
             claim: None,
         });
