@@ -6,6 +6,9 @@ use nix::sys::signal::Signal;
 
 use crate::common::{Pid, Sandbox, eventually, process_stat, signal};
 
+const ALARMED: &str =
+    "[global]\nalarm_interval : 60\nalarm_mail : nobody@example.invalid\nmail_transport : smtp://127.0.0.1:1\n";
+
 /// Clock ticks (a hundredth of a second) that a process has spent on a processor.
 fn ticks(pid: Pid) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
@@ -80,7 +83,7 @@ fn the_file_that_is_refused_is_named_whole() {
 #[test]
 fn a_service_found_dead_has_no_invented_duration() {
     let sandbox = Sandbox::new();
-    sandbox.write_conf("[global]\nalarm_interval : 60\nalarm_mail : root\n");
+    sandbox.write_conf(ALARMED);
     sandbox.start("line started wait", &["-F", "supervise.conf"]);
     sandbox.until_lines("started", 1);
     let service = sandbox.service_pid().expect("it runs");
@@ -100,7 +103,7 @@ fn a_service_found_dead_has_no_invented_duration() {
 #[test]
 fn an_alarm_quotes_no_stderr_that_the_service_does_not_write() {
     let sandbox = Sandbox::new();
-    sandbox.write_conf("[global]\nalarm_interval : 60\nalarm_mail : root\n");
+    sandbox.write_conf(ALARMED);
     fs::create_dir_all(sandbox.status_path()).expect("the sandbox is writable");
     sandbox.write("status/app/__stderr", "of another run\n");
     let args = ["--log", "inherit", "-p", "status/app", "-F", "supervise.conf", "-f", "./service err elsewhere exit 3"];
