@@ -274,3 +274,12 @@ fn the_sendmail_program() {
     assert!(mail.contains("\nSubject: ") || mail.starts_with("Subject: "), "{mail}");
     assert!(mail.contains("Service app exited!") && !mail.contains('\r'), "{mail}");
 }
+
+#[test]
+fn a_relay_without_a_name_in_the_dns_is_tried_again() {
+    let conf = "alarm_mail : ops@example.org\nmail_transport : smtp://no-such-host.invalid";
+    let sandbox = crashed(&alarmed(conf), "exit 3");
+    sandbox.until_warned("was not delivered to 1 of 1");
+    sandbox.until_value("undelivered", "1");
+    assert_eq!((sandbox.alarms().len(), sandbox.file("alarms/failed").exists()), (1, false));
+}

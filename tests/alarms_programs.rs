@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use crate::common::{Sandbox, eventually, log_texts};
+use crate::smtp::TestCa;
 use crate::{alarmed, crash, crashed, until_delivered};
 
 fn write_program(sandbox: &Sandbox, name: &str, text: &str) {
@@ -76,13 +77,18 @@ type Requests = Arc<Mutex<Vec<(String, String)>>>;
 
 /// A web server that answers with this status line; what it was sent.
 fn web(status: &'static str) -> (u16, Requests) {
+    web_over(status, |stream| stream)
+}
+
+/// The same over what is made of each connection.
+fn web_over<S: Read + Write>(status: &'static str, wrap: impl Fn(TcpStream) -> S + Send + 'static) -> (u16, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let requests = Requests::default();
     let taken = Arc::clone(&requests);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let mut stream = BufReader::new(stream);
+            let mut stream = BufReader::new(wrap(stream));
             let (mut head, mut length) = (String::new(), 0);
             loop {
                 let mut line = String::new();
@@ -94,11 +100,15 @@ fn web(status: &'static str) -> (u16, Requests) {
                 }
                 head.push_str(&line);
             }
+            if head.is_empty() {
+                continue; // it did not trust us
+            }
             let mut body = vec![0; length];
             let _ = stream.read_exact(&mut body);
             taken.lock().unwrap().push((head, String::from_utf8(body).unwrap()));
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = stream.get_mut().write_all(answer.as_bytes());
+            let _ = stream.get_mut().flush();
         }
     });
     (port, requests)
@@ -142,4 +152,25 @@ fn what_a_webhook_answers_counts() {
         });
         eventually(&sandbox, status, || sandbox.alarms().is_empty() == for_good);
     }
+}
+
+#[test]
+fn a_webhook_over_tls_is_trusted_only_if_an_authority_vouches_for_it() {
+    let ca = TestCa::new();
+    let server = ca.server.clone();
+    let (port, requests) = web_over("200 OK", move |stream| {
+        let connection = rustls::ServerConnection::new(server.clone()).expect("a good configuration");
+        rustls::StreamOwned::new(connection, stream)
+    });
+    let conf = format!("[app]\nalarm_webhook : https://127.0.0.1:{port}/hook\n");
+    let stranger = crashed(&conf, "exit 3");
+    stranger.until_warned("was not delivered to 1 of 1");
+    assert_eq!((requests.lock().unwrap().len(), stranger.alarms().len()), (0, 1));
+    let sandbox = Sandbox::new();
+    sandbox.write("ca.pem", &ca.pem);
+    sandbox.write_conf(&conf);
+    let authority = sandbox.path("ca.pem");
+    crash(&sandbox, "exit 3", &[("SSL_CERT_FILE", authority.to_str().unwrap())]);
+    until_delivered(&sandbox);
+    assert_eq!(requests.lock().unwrap().len(), 1);
 }
