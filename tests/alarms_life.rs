@@ -234,3 +234,24 @@ fn on_a_full_disk_everybody_gets_one_copy() {
         assert_eq!(got, ["late@example.org", "ops@example.org"]);
     });
 }
+
+#[test]
+fn an_alarm_that_is_owed_is_not_stored_for_nobody() {
+    let relay = Smtp::start();
+    let conf = relayed(relay.port, "");
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(&conf);
+    std::fs::create_dir_all(sandbox.status_path()).unwrap();
+    sandbox.write("status/app/alarms", "no folder");
+    sandbox.start("from 1 runs line runs exit 3", &[]);
+    sandbox.until_warned("it is kept and tried again");
+    sandbox.until_ready();
+    sandbox.kill_supervise();
+    std::fs::remove_file(sandbox.file("alarms")).unwrap();
+    sandbox.write_conf("");
+    sandbox.start("from 1 runs line runs exit 3", &[]);
+    sandbox.until_warned("the conf names nobody to receive it");
+    sandbox.write_conf(&conf);
+    sandbox.write_control(b"r");
+    eventually(&sandbox, "it is delivered after all", || relay.mails().len() == 1);
+}

@@ -26,6 +26,7 @@ pub(super) fn deliver(message: &Message, address: &str) -> Outcome {
         .http_status_as_error(false)
         .user_agent(concat!("supervise/", env!("CARGO_PKG_VERSION")))
         .tls_config(tls)
+        .proxy(None) // the environment of a service is not ours to obey
         .build()
         .new_agent();
     let sent = agent

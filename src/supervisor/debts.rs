@@ -65,6 +65,11 @@ impl Debts {
         }
     }
 
+    /// Nothing can be paid for now, and no time is set for it.
+    pub(super) fn hold(&mut self) {
+        self.backoff.succeed();
+    }
+
     /// When to try again.
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.backoff.deadline()

@@ -176,6 +176,7 @@ impl Supervisor {
         }
         self.ok.remove(&self.dir);
         self.leave_alarms();
+        self.write_lines();
         Some(code)
     }
 
@@ -253,6 +254,16 @@ impl Supervisor {
         if self.debts.owed().is_empty() {
             return;
         }
+        if !has_recipients(&self.settings) {
+            // Owed from before, with a conf that named somebody: without one it would be stored for nobody.
+            if !std::mem::replace(&mut self.troubles.no_recipients, true) {
+                self.lines.push(Line::warning("an alarm is owed, but the conf names nobody to receive it; it is kept"));
+                self.write_lines();
+            }
+            self.debts.hold();
+            return;
+        }
+        self.troubles.no_recipients = false;
         let mut stored = false;
         let facts = Facts {
             host: &self.host,

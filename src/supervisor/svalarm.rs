@@ -84,7 +84,9 @@ impl Supervisor {
     }
 
     fn start_svalarm(&mut self, option: Option<&str>) {
-        let Some(path) = program() else { return };
+        let Some(path) = program() else {
+            return self.svalarm_failed("there is no svalarm beside supervise's own file");
+        };
         let dir = self.options.module.path().as_os_str().to_owned();
         let words: Vec<OsString> =
             [path.into_os_string()].into_iter().chain(option.map(OsString::from)).chain(["--".into(), dir]).collect();
@@ -122,7 +124,9 @@ impl Supervisor {
         match ended {
             Ended::Code(0) => {
                 self.svalarm.failures = 0;
+                // A time that has passed was left by an earlier one: this one could not note its own.
                 let next = alarm::next_attempt(&self.dir).unwrap_or(now + AFTER_SILENCE);
+                let next = if next > now { next } else { now + AFTER_BUSY };
                 self.svalarm.due = left.then_some(if stored { now } else { next });
             }
             Ended::Code(alarm::BUSY) => self.svalarm.due = left.then_some(now + AFTER_BUSY),

@@ -96,6 +96,7 @@ pub struct Supervisor {
 pub(super) struct Troubles {
     pub(super) claiming: Backoff,
     pub(super) mending: bool,
+    pub(super) no_recipients: bool,
 }
 
 /// What poll found.
