@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 use crate::alarm::{Stay, deliver_copy, serve};
+use crate::exit_code;
 use crate::statusdir::Directory;
-use crate::supervisor::StartError;
 use crate::sys::{close_on_exec_from, why};
 use crate::text::escape;
 
@@ -51,11 +51,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             say(&escape(error.to_string().as_bytes()));
             say("try `svalarm --help`");
-            StartError::USAGE
+            exit_code::USAGE
         }
         Ok(Asked::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
             Ok(()) => 0,
-            Err(_) => StartError::SYSTEM,
+            Err(_) => exit_code::SYSTEM,
         },
         Ok(Asked::Copy(number)) => deliver_copy(number, io::stdin().lock(), io::stdout().lock()),
         Ok(Asked::Serve { dir, stay, now }) => {
@@ -64,7 +64,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             let opened = Directory::open(&dir).map_err(|errno| format!("unable to enter it: {}", why(errno)));
             opened.and_then(|dir| serve(dir, stay, now)).unwrap_or_else(|error| {
                 say(&format!("{at}: {error}"));
-                StartError::SYSTEM
+                exit_code::SYSTEM
             })
         }
     }
