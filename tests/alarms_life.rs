@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::common::{
-    Pid, Sandbox, eventually, is_root, service_program, signal, skip, supervise_program, with_status_on_a_small_disk,
+    Pid, Sandbox, after_a_delay, eventually, is_root, service_program, signal, skip, supervise_program,
+    with_status_on_a_small_disk,
 };
 use crate::smtp::{Answer, Smtp, Tls};
-use crate::{crashed, relayed, svalarm_program, until_delivered};
+use crate::{crashed, relayed, svalarm_program};
 
 /// The svalarms of a sandbox that serve a spool, without those that deliver one copy.
-fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
+pub(crate) fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
     let is_one = |pid: &Pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
@@ -57,11 +58,7 @@ fn a_give_up_is_delivered_when_nobody_lives_any_more() {
     assert_eq!(sandbox.alarms().len(), 2);
     eventually(&sandbox, "one svalarm stays", || svalarms(&sandbox).len() == 1);
     let relay = Smtp::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), Tls::None, |_| None);
-    let limit = Instant::now() + Duration::from_secs(30);
-    while relay.mails().len() < 2 {
-        assert!(Instant::now() < limit, "never delivered");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually(&sandbox, "both are delivered", || relay.mails().len() == 2);
     let mut subjects: Vec<String> = relay.mails().iter().map(|mail| mail.subject()).collect();
     subjects.sort_by_key(String::len);
     assert!(subjects[0].ends_with("exited!") && subjects[1].ends_with("gave up after 1 tries!"), "{subjects:?}");
@@ -108,18 +105,6 @@ fn an_alarm_of_a_black_hole_is_nobody_elses_delay() {
     sandbox.until_ended();
 }
 
-/// Services that die together share the slots of their user.
-#[test]
-fn a_storm_opens_few_connections_at_once() {
-    let relay = Smtp::with(Tls::None, |line| (line == ".").then_some(Answer::After(Duration::from_millis(100))));
-    let sandboxes: Vec<Sandbox> = (0..16).map(|_| crashed(&relayed(relay.port, ""), "exit 3")).collect();
-    for sandbox in &sandboxes {
-        until_delivered(sandbox);
-    }
-    assert_eq!(relay.mails().len(), 16);
-    assert!(relay.most_at_once() <= 8, "{}", relay.most_at_once());
-}
-
 fn rounds() -> u32 {
     std::env::var("ALARM_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
@@ -158,11 +143,12 @@ fn killed_at_random_points_every_alarm_arrives() {
     // What the last victim left is the next one's business.
     sandbox.write_conf(&relayed(relay.port, ""));
     sandbox.start("ready", &[]);
-    let limit = Instant::now() + Duration::from_secs(60);
-    while !sandbox.alarms().is_empty() || sandbox.value("undelivered").as_deref() != Some("0") {
-        assert!(Instant::now() < limit, "the spool is not empty");
-        std::thread::sleep(Duration::from_millis(20));
+    let mut left = usize::MAX;
+    while left > 0 {
+        eventually(&sandbox, &format!("fewer than {left} alarms are left"), || sandbox.alarms().len() < left);
+        left = sandbox.alarms().len();
     }
+    sandbox.until_value("undelivered", "0");
     let log = sandbox.log();
     let mut arrived: HashMap<String, usize> = HashMap::new();
     for mail in relay.mails() {
@@ -202,33 +188,22 @@ fn as_pid_1_supervise_waits_for_the_first_attempt() {
 /// What svalarm can't note it keeps in mind, and nobody gets a second copy.
 #[test]
 fn on_a_full_disk_everybody_gets_one_copy() {
-    let failures = AtomicUsize::new(0);
-    let relay = Smtp::with(Tls::None, move |line| {
-        let bad = line.starts_with("RCPT TO:<late@") && failures.fetch_add(1, Ordering::SeqCst) == 0;
-        match line {
-            "banner" => Some(Answer::After(Duration::from_millis(700))),
-            _ => bad.then_some(Answer::Say("451 later")),
-        }
-    });
+    let relay = slow_relay();
     let sandbox = Sandbox::new();
-    let conf =
-        format!("alarm_mail : ops@example.org late@example.org\nmail_transport : smtp://127.0.0.1:{}", relay.port);
-    sandbox.write_conf(&crate::alarmed(&conf));
+    sandbox.write_conf(&to_two(&relay));
     with_status_on_a_small_disk(&sandbox, 256, || {
         crate::crash(&sandbox, "exit 3", &[]);
         eventually(&sandbox, "an attempt is under way", || relay.connections() > 0);
-        let filler = sandbox.file("filler");
-        let mut file = fs::File::create(&filler).expect("there is an inode left");
-        while std::io::Write::write(&mut file, &[b'x'; 4096]).is_ok_and(|length| length > 0) {}
+        let filler = fill(&sandbox);
         eventually(&sandbox, "one copy arrives", || relay.mails().len() == 1);
-        std::thread::sleep(Duration::from_secs(1));
-        assert_eq!(svalarms(&sandbox).len(), 1, "it does not end with what only it knows");
+        eventually(&sandbox, "no copy is on its way", || sandbox.processes().len() == 3);
+        // It does not end with what only it knows: it is the same one that asks again.
+        let stays = svalarms(&sandbox)[0];
+        after_a_delay(&sandbox, "the other one is asked again", || relay.connections() == 3);
+        assert_eq!(svalarms(&sandbox), [stays]);
+        eventually(&sandbox, "the other one has it", || relay.mails().len() == 2);
         fs::remove_file(filler).expect("it is there");
-        let limit = Instant::now() + Duration::from_secs(40);
-        while !sandbox.alarms().is_empty() {
-            assert!(Instant::now() < limit, "never delivered");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually(&sandbox, "the spool is empty", || sandbox.alarms().is_empty());
         let mut got: Vec<String> = relay.mails().into_iter().flat_map(|mail| mail.to).collect();
         got.sort();
         assert_eq!(got, ["late@example.org", "ops@example.org"]);
@@ -254,4 +229,88 @@ fn an_alarm_that_is_owed_is_not_stored_for_nobody() {
     sandbox.write_conf(&conf);
     sandbox.write_control(b"r");
     eventually(&sandbox, "it is delivered after all", || relay.mails().len() == 1);
+}
+
+/// Fills the small disk that the status directory is on; what is written is removed again by its path.
+fn fill(sandbox: &Sandbox) -> std::path::PathBuf {
+    let filler = sandbox.file("filler");
+    let mut file = fs::File::create(&filler).expect("there is an inode left");
+    while std::io::Write::write(&mut file, &[b'x'; 4096]).is_ok_and(|length| length > 0) {}
+    filler
+}
+
+/// A relay that thinks about its first word until the disk is full, and puts off one of two.
+fn slow_relay() -> Smtp {
+    let failures = AtomicUsize::new(0);
+    Smtp::with(Tls::None, move |line| {
+        let bad = line.starts_with("RCPT TO:<late@") && failures.fetch_add(1, Ordering::SeqCst) == 0;
+        match line {
+            "banner" => Some(Answer::After(Duration::from_millis(700))),
+            _ => bad.then_some(Answer::Say("451 later")),
+        }
+    })
+}
+
+fn to_two(relay: &Smtp) -> String {
+    let lines = "alarm_mail : ops@example.org late@example.org\nmail_transport : smtp://127.0.0.1";
+    crate::alarmed(&format!("{lines}:{}", relay.port))
+}
+
+/// As PID 1 supervise starts the same svalarm between attempts as ever: it stays with what only it knows.
+#[test]
+fn as_pid_1_on_a_full_disk_everybody_gets_one_copy() {
+    if !is_root() {
+        return skip("only root can make a PID namespace");
+    }
+    let relay = slow_relay();
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(&to_two(&relay));
+    with_status_on_a_small_disk(&sandbox, 256, || {
+        let mut command = sandbox.program("unshare");
+        command.args(["-pf", "--mount-proc"]).arg(supervise_program());
+        command.args(["--foreground", "-p", "status/app", "-f", "./service from 1 runs line runs exit 3"]);
+        let mut supervise = sandbox.spawn(command);
+        eventually(&sandbox, "an attempt is under way", || relay.connections() > 0 || !supervise.runs());
+        if supervise.stderr().contains("unshare") {
+            return skip(&supervise.stderr());
+        }
+        let filler = fill(&sandbox);
+        after_a_delay(&sandbox, "both have it", || relay.mails().len() == 2);
+        fs::remove_file(filler).expect("it is there");
+        eventually(&sandbox, "the spool is empty", || sandbox.alarms().is_empty());
+        let mut got: Vec<String> = relay.mails().into_iter().flat_map(|mail| mail.to).collect();
+        got.sort();
+        assert_eq!(got, ["late@example.org", "ops@example.org"]);
+    });
+}
+
+/// One that is to end says that it forgets something.
+#[test]
+fn what_once_can_not_note_it_says() {
+    let relay = slow_relay();
+    let sandbox = Sandbox::new();
+    with_status_on_a_small_disk(&sandbox, 256, || {
+        let lines = format!("To: ops@example.org\n{}", crate::to("late@example.org", relay.port));
+        let id = crate::store(&sandbox, 1, &lines);
+        let once = sandbox.spawn(crate::svalarm(&sandbox, &["--once"]));
+        eventually(&sandbox, "an attempt is under way", || relay.connections() > 0);
+        let filler = fill(&sandbox);
+        once.wait().expect_code(111).expect_stderr(&["what became of 1 alarm could not be noted"]);
+        fs::remove_file(filler).expect("it is there");
+        // One that finds room again while it tries has nothing to say.
+        let _ = fs::remove_file(sandbox.file(&format!("alarms/.delivery/{id}")));
+        sandbox.run(crate::svalarm(&sandbox, &["--once", "--now"])).expect_code(0);
+        assert_eq!(sandbox.alarms().len(), 0);
+    });
+}
+
+/// Without a folder for notes an alarm is delivered all the same.
+#[test]
+fn what_can_not_be_noted_is_delivered() {
+    let relay = Smtp::start();
+    let sandbox = Sandbox::new();
+    let id = crate::store(&sandbox, 1, &crate::to("ops@example.org", relay.port));
+    sandbox.write("status/app/alarms/.delivery", "no folder");
+    sandbox.run(crate::svalarm(&sandbox, &["--once"])).expect_code(0);
+    assert_eq!((relay.mails().len(), sandbox.file("alarms").join(id).exists()), (1, false));
 }

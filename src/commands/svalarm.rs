@@ -15,10 +15,8 @@ use crate::text::escape;
 const HELP: &str = "\
 svalarm delivers the alarms of one status directory. supervise starts it; nobody else has to.
 
-  svalarm [--stay | --once] [--now] STATUS_DIR
+  svalarm [--once] [--now] STATUS_DIR
 
-      --stay     waits up to 5 s for another svalarm to end, then stays until every alarm is delivered, or a
-                 supervise lives
       --once     one attempt for what is due, then it ends
       --now      what waits for a later attempt is tried now
   -v, --version  says the version
@@ -27,7 +25,7 @@ svalarm delivers the alarms of one status directory. supervise starts it; nobody
 Without --once it ends when every alarm is delivered, and between two attempts while a supervise lives.
 
 Exit codes: 0 done (or done for now), 3 another svalarm serves this directory, 100 wrong use, 111 a system call
-failed.
+failed, or what became of an alarm could not be noted.
 
 More: svalarm(8).
 ";
@@ -75,7 +73,6 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, lexopt::
     let (mut dir, mut stay, mut now) = (None, Stay::WhileAlone, false);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("stay") => stay = Stay::Last,
             Long("once") => stay = Stay::Never,
             Long("now") => now = true,
             Long("copy") => return Ok(Asked::Copy(parser.value()?.parse()?)),

@@ -122,7 +122,7 @@ impl Supervisor {
             let words = words_of(service.pid());
             running = words.as_deref().and_then(ServiceCommand::new).map_or(Running::default(), |known| known.running);
         }
-        let undelivered = alarm::count(&dir).unwrap_or_else(|errno| {
+        let undelivered = alarm::make(&dir).and_then(|()| alarm::count(&dir)).unwrap_or_else(|errno| {
             lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
             0
         });
