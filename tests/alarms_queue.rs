@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::alarms_life::svalarms;
-use crate::common::{Mount, Sandbox, eventually, is_root, signal, skip, with_mounts};
+use crate::common::{Mount, Sandbox, eventually, is_root, log_texts, signal, skip, with_mounts};
 use crate::smtp::{Answer, Smtp, Tls};
 use crate::{note, noted, store, svalarm, svalarm_program, to};
 
@@ -254,4 +254,25 @@ fn a_message_is_on_the_disk_before_its_first_attempt() {
         assert!(line(&path) < first, "{path} in {trace}");
     }
     assert!(line(&format!("/alarms/{id}>")) < line("/alarms>"));
+}
+
+/// Five days' worth of delays were waited: one more attempt, and then it is kept, and somebody is told.
+#[test]
+fn after_five_days_there_is_a_last_attempt() {
+    const FIVE_DAYS: u64 = 5 * 24 * 3600 * 1000;
+    let relay = Smtp::with(Tls::None, |line| line.starts_with("RCPT TO:<never@").then_some(Answer::Say("451 later")));
+    let sandbox = Sandbox::new();
+    let lines = format!("To: ops@example.org\n{}", to("never@example.org", relay.port));
+    let (late, last) = (store(&sandbox, 1, &lines), store(&sandbox, 2, &lines));
+    note(&sandbox, &late, &format!("attempts 150\nwaited {}\naccepted To: ops@example.org", FIVE_DAYS - 1));
+    note(&sandbox, &last, &format!("attempts 151\nwaited {FIVE_DAYS}"));
+    sandbox.run(svalarm(&sandbox, &["--once"])).expect_code(0);
+    assert_eq!(relay.mails().len(), 1, "at the last attempt too everybody is asked who has no copy yet");
+    assert_eq!(noted(&sandbox, &late, "attempts").as_deref(), Some("151"));
+    assert!(sandbox.file("alarms").join(&late).exists() && !sandbox.file("alarms").join(&last).exists());
+    let kept = sandbox.text(&format!("alarms/failed/{last}"));
+    assert!(kept.starts_with("Failed: To: never@example.org\nReason: tried for 5 days, last: "), "{kept}");
+    let fatal = log_texts(&sandbox.warnings(), "FATAL");
+    assert_eq!(fatal.len(), 1, "{fatal:?}");
+    assert!(fatal[0].contains(&last) && fatal[0].contains("451"), "{fatal:?}");
 }
