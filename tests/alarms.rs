@@ -5,6 +5,7 @@ mod common;
 #[path = "common/smtp.rs"]
 mod smtp;
 
+mod alarms_disk;
 mod alarms_life;
 mod alarms_mail;
 mod alarms_programs;

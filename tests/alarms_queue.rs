@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::alarms_life::svalarms;
-use crate::common::{Mount, Sandbox, eventually, is_root, log_texts, signal, skip, with_mounts};
+use crate::common::{Sandbox, eventually, is_root, log_texts, signal, skip};
 use crate::smtp::{Answer, Smtp, Tls};
 use crate::{note, noted, store, svalarm, svalarm_program, to};
 
@@ -211,24 +211,6 @@ fn without_inotify_the_spool_is_looked_at_now_and_then() {
     store(&sandbox, 2, &to("ops@example.org", relay.port));
     eventually(&sandbox, "the second arrives", || relay.mails().len() == 1);
     eventually(&sandbox, "it is removed", || sandbox.alarms().len() == 1);
-}
-
-/// A file that is only read can be delivered, once, and nobody forgets that.
-#[test]
-fn on_a_disk_that_can_only_be_read() {
-    let relay = Smtp::start();
-    let sandbox = Sandbox::new();
-    store(&sandbox, 1, &to("ops@example.org", relay.port));
-    let status = sandbox.path("status");
-    with_mounts(&sandbox, &[Mount::Bind(&status, &status), Mount::ReadOnly(&status)], || {
-        let mut queue = sandbox.spawn(svalarm(&sandbox, &[]));
-        eventually(&sandbox, "it is delivered", || relay.mails().len() == 1);
-        eventually(&sandbox, "the copy has ended", || sandbox.processes().len() == 1);
-        assert!(queue.runs(), "it does not end with what only it knows");
-        assert_eq!((relay.mails().len(), sandbox.alarms().len()), (1, 1));
-        let once = sandbox.run(svalarm(&sandbox, &["--once"]));
-        once.expect_code(3);
-    });
 }
 
 /// Once a message is durable a reboot takes it from nobody; so it is before anybody is asked to take it.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::attempt::Waiting;
+use nix::errno::Errno;
+
 use super::copies::Addressed;
 use super::queue::Queue;
 use super::schedule::after_trouble;
 use super::slots::{Answer, Slot, Slots, chance};
+use super::waiting::Waiting;
 use super::ways::Way;
-use nix::errno::Errno;
-
 use crate::policy::Moment;
 use crate::statusdir::Level;
 use crate::sys::why_io;

@@ -1,8 +1,8 @@
 //! Alarms: what a message says, the spool that holds it, and its delivery.
 //!
 //! supervise writes messages: `message` with what it is made of (`facts`, `core_file`, `stderr_tail`), and the free
-//! functions of `spool`. All else is svalarm's, which alone links mail, web and TLS: `queue` (the loop), `attempt`,
-//! `departures`, `copies` and `serving` in the process that serves a spool, `copy` and what it calls in the processes
+//! functions of `spool`. All else is svalarm's, which alone links mail, web and TLS: `queue` (the loop), `serving`,
+//! `waiting`, `attempt`, `departures` and `copies` in the process that serves a spool, `copy` and what it calls in those
 //! that deliver.
 #![forbid(unsafe_code)]
 
@@ -26,6 +26,7 @@ mod schedule;
 mod serving;
 mod slots;
 mod times;
+mod waiting;
 mod ways;
 mod webhook;
 

@@ -11,11 +11,11 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeSpec;
 
-use super::attempt::{Note, Waiting};
 use super::copies::Copies;
 use super::departures::Departures;
 use super::serving::{Entry, Serving};
 use super::spool::Spool;
+use super::waiting::{Note, Waiting};
 use crate::policy::Moment;
 use crate::statusdir::{Directory, Level, Logs};
 use crate::sys::{Signals, boot_id, now, take_over_signals, why};

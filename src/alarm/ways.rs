@@ -65,9 +65,7 @@ impl Ways {
             gsm_command: settings.gsm_command,
         }
     }
-}
 
-impl Ways {
     /// What has to work for a copy to arrive, other than the recipient: the same text means the same relay, program or
     /// web address.
     pub(super) fn destination(&self, recipient: &Recipient) -> String {
