@@ -134,7 +134,10 @@ fn on_a_disk_that_can_only_be_read() {
         eventually(&sandbox, "the copy has ended", || sandbox.processes().len() == 1);
         assert!(queue.runs(), "it does not end with what only it knows");
         assert_eq!((relay.mails().len(), sandbox.alarms().len()), (1, 1));
-        let once = sandbox.run(svalarm(&sandbox, &["--once"]));
-        once.expect_code(3);
+        sandbox.run(svalarm(&sandbox, &["--once"])).expect_code(3);
+        Mount::Writable(&status).mount().expect("what is bound can be mounted again");
+        after_a_delay(&sandbox, "it is removed", || sandbox.alarms().is_empty());
+        queue.wait().expect_code(0);
+        assert_eq!(relay.mails().len(), 1);
     });
 }

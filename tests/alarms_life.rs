@@ -63,17 +63,42 @@ fn a_give_up_is_delivered_when_nobody_lives_any_more() {
 }
 
 #[test]
+fn when_supervise_ends_between_two_attempts_an_svalarm_stays() {
+    let sandbox = crashed(&relayed(1, ""), "exit 3");
+    sandbox.until_warned("next attempt in 1");
+    eventually(&sandbox, "svalarm has ended", || sandbox.processes().len() == 2);
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
+    eventually(&sandbox, "another one stays", || svalarms(&sandbox).len() == 1 && sandbox.processes().len() == 1);
+    assert_eq!(sandbox.alarms().len(), 1);
+}
+
+/// It is told to look: its next attempt is not before an hour from now.
+#[test]
 fn one_that_stays_makes_way_for_a_new_supervise() {
     let sandbox = Sandbox::new();
-    sandbox.write_conf(&relayed(1, "max_tries : 1"));
-    sandbox.start("exit 3", &[]);
-    sandbox.until_ended();
-    sandbox.until_warned("was not delivered");
-    eventually(&sandbox, "one svalarm stays", || svalarms(&sandbox).len() == 1);
-    let old = svalarms(&sandbox)[0];
+    sandbox.write_conf(&relayed(1, ""));
+    crate::note(
+        &sandbox,
+        "0001.1.1",
+        &format!("attempts 9\nwaited 0\npause {} 3600000 {}", supervise::sys::now().moment.0, boot()),
+    );
+    crate::store(&sandbox, 1, &crate::to("ops@example.org", 1));
+    let mut old = sandbox.spawn(crate::svalarm(&sandbox, &[]));
+    eventually(&sandbox, "it has looked", || sandbox.file("alarms/.delivery/next").exists());
+    assert!(old.runs());
     sandbox.start("ready", &[]);
-    sandbox.until_dead(old);
-    sandbox.until_value("undelivered", "2");
+    old.wait().expect_code(0);
+    sandbox.until_value("undelivered", "1");
+    assert_eq!(
+        crate::noted(&sandbox, "0001.1.1", "attempts").as_deref(),
+        Some("9"),
+        "nobody was asked before the time"
+    );
+}
+
+pub(crate) fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("there is a /proc").trim().to_owned()
 }
 
 #[test]

@@ -5,14 +5,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::alarms_life::svalarms;
+use crate::alarms_life::{boot, svalarms};
 use crate::common::{Sandbox, eventually, is_root, log_texts, signal, skip};
 use crate::smtp::{Answer, Smtp, Tls};
 use crate::{note, noted, store, svalarm, svalarm_program, to};
-
-fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned()
-}
 
 /// A relay that takes connections and says nothing.
 fn black_hole() -> Smtp {

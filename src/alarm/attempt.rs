@@ -236,16 +236,17 @@ impl Queue {
         }
     }
 
-    /// Writes again what could not be written.
+    /// Writes again what could not be written, and removes what could not be removed.
     pub(super) fn mend(&mut self) {
-        let unwritten: Vec<String> = self
-            .messages
-            .iter()
-            .filter(|(_, message)| message.note == Note::Unwritten && message.attempt.is_none())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in unwritten {
-            self.save(&id);
+        let behind = self.messages.iter().filter(|(_, message)| message.note != Note::Written);
+        let behind = behind.filter(|(_, message)| message.attempt.is_none());
+        let behind: Vec<(String, Note)> = behind.map(|(id, message)| (id.clone(), message.note)).collect();
+        for (id, note) in behind {
+            match note {
+                Note::Written => {}
+                Note::Unwritten => self.save(&id),
+                Note::Unremoved => self.finish(&id),
+            }
         }
     }
 }

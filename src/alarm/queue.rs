@@ -235,7 +235,7 @@ impl Queue {
     fn wait(&mut self) {
         let due = self.messages.values().filter(|message| message.attempt.is_none()).map(|message| message.due);
         let mend_pause = if self.ends.is_some() { MEND_AT_THE_END } else { MEND };
-        let unnoted = self.messages.values().any(|message| message.note == Note::Unwritten);
+        let unnoted = self.messages.values().any(|message| message.note != Note::Written);
         let mend = (unnoted || self.ends.is_some()).then_some(self.now + mend_pause);
         let look = self.changes.is_none().then_some(self.next_look);
         let others = [self.copies.next_deadline(), self.departures.next_try(self.now), mend, look];

@@ -17,20 +17,22 @@ pub(crate) enum Mount<'a> {
     Bind(&'a Path, &'a Path),
     /// What is mounted there can only be read from now on.
     ReadOnly(&'a Path),
+    /// It can be written again.
+    Writable(&'a Path),
 }
 
 impl Mount<'_> {
     /// Only for a thread that has a mount namespace of its own.
     pub(crate) fn mount(&self) -> io::Result<()> {
+        const AGAIN: libc::c_ulong = libc::MS_REMOUNT | libc::MS_BIND;
         let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).expect("no NUL in a path");
         let (source, target, kind, flags, data) = match self {
             Mount::SmallDisk(target, kib) => {
                 (c"none".into(), path(target), c"tmpfs", 0, format!("size={kib}k,mode=755"))
             }
             Mount::Bind(source, target) => (path(source), path(target), c"", libc::MS_BIND, String::new()),
-            Mount::ReadOnly(target) => {
-                (c"none".into(), path(target), c"", libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY, String::new())
-            }
+            Mount::ReadOnly(target) => (c"none".into(), path(target), c"", AGAIN | libc::MS_RDONLY, String::new()),
+            Mount::Writable(target) => (c"none".into(), path(target), c"", AGAIN, String::new()),
         };
         let data = CString::new(data).expect("no NUL in it");
         // SAFETY: numbers, and C strings that outlive the call.
