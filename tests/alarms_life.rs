@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::{Pid, Sandbox, eventually, is_root, service_program, signal, skip, supervise_program};
 use crate::smtp::{Answer, Smtp, Tls};
-use crate::{crashed, relayed, svalarm_program};
+use crate::{crashed, relayed, svalarm_program, until_delivered};
 
 /// The svalarms of a sandbox that serve a spool, without those that deliver one copy.
 pub(crate) fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
@@ -32,6 +32,22 @@ fn a_missing_svalarm_is_said() {
     sandbox.until_warned("no svalarm");
     eventually(&sandbox, "the alarm is kept", || sandbox.alarms().len() == 1);
     sandbox.until_value("undelivered", "1");
+}
+
+/// svalarm is found beside supervise's own file, wherever the two were copied.
+#[test]
+fn a_copied_pair_of_programs_works() {
+    let relay = Smtp::start();
+    let sandbox = Sandbox::new();
+    for (program, name) in [(supervise_program(), "supervise"), (svalarm_program(), "svalarm")] {
+        fs::copy(program, sandbox.path(name)).unwrap();
+    }
+    sandbox.write_conf(&relayed(relay.port, ""));
+    let mut command = sandbox.program(sandbox.path("supervise"));
+    command.args(["-p", "status/app", "-f", "./service from 1 runs line runs exit 3"]);
+    sandbox.run(command).expect_code(0);
+    until_delivered(&sandbox);
+    assert_eq!(relay.mails().len(), 1);
 }
 
 #[test]

@@ -21,6 +21,20 @@ fn a_relay_may_think_about_a_mail_that_it_has() {
     assert_eq!(sandbox.warnings(), "");
 }
 
+/// Whatever a server sends, a copy gets no more memory than this.
+#[test]
+fn a_copy_has_a_bound_on_its_memory() {
+    let hole = Smtp::with(Tls::None, |line| (line == "banner").then_some(Answer::Stall));
+    let sandbox = Sandbox::new();
+    store(&sandbox, 1, &to("ops@example.org", hole.port));
+    let queue = sandbox.spawn(svalarm(&sandbox, &[]));
+    eventually(&sandbox, "a copy is on its way", || hole.connections() == 1);
+    let copy = sandbox.processes().into_iter().find(|pid| *pid != queue.pid()).expect("a process of its own");
+    let limits = fs::read_to_string(format!("/proc/{copy}/limits")).expect("it is there");
+    let memory = limits.lines().find_map(|line| line.strip_prefix("Max address space")).expect("it has a limit");
+    assert_eq!(memory.split_whitespace().next(), Some("268435456"), "{limits}");
+}
+
 /// A relay that says nothing is given up before the deadline, with a reason.
 #[test]
 fn to_connect_has_less_time_than_the_whole() {
