@@ -7,6 +7,8 @@ pub mod alarm;
 pub mod commands;
 /// Turns the text of supervise.conf into settings.
 pub mod config;
+/// The exit codes that all programs share.
+pub mod exit_code;
 /// What happened, and what to do about it: the state machine.
 pub mod policy;
 /// The status directory as a protocol: what both of its ends agree on.

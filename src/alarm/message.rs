@@ -89,6 +89,7 @@ fn ways(facts: Facts<'_>) -> Vec<(&'static str, String)> {
     out.extend(settings.mail_password_file.as_ref().map(|path| ("Mail-Password-File", absolute(path))));
     out.extend(settings.gsm_command.as_ref().map(|words| ("Gsm-Command", escape(&join_words(words)))));
     out.extend(facts.conf.map(|path| ("Conf", absolute(Path::new(std::ffi::OsStr::from_bytes(path))))));
+    out.extend(std::env::current_dir().ok().map(|folder| ("Folder", escape(folder.as_os_str().as_bytes()))));
     out
 }
 

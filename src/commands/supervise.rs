@@ -12,7 +12,8 @@ use nix::unistd::{Pid, pipe2, setsid};
 use super::arguments::{Asked, read};
 use super::check::check;
 use super::help::HELP;
-use crate::supervisor::{Caller, Options, StartError, Supervisor};
+use crate::exit_code;
+use crate::supervisor::{Caller, Options, Supervisor};
 use crate::sys::{Forked, close_from, close_on_exec_from, fork_background, why};
 
 /// Runs `supervise` with these arguments, the program's name not included, and returns its exit code: 0 done, 1 gave
@@ -24,7 +25,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             say(&format!("supervise: {error}"));
             say("supervise: try `supervise --help`");
-            return StartError::USAGE;
+            return exit_code::USAGE;
         }
     };
     match asked {
@@ -33,8 +34,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Asked::Check { conf, module } => {
             match check(&conf, module.as_ref(), &mut io::stdout().lock(), &mut io::stderr().lock()) {
                 Ok(true) => 0,
-                Ok(false) => StartError::USAGE,
-                Err(_) => StartError::SYSTEM, // nobody reads the answer
+                Ok(false) => exit_code::USAGE,
+                Err(_) => exit_code::SYSTEM, // nobody reads the answer
             }
         }
         Asked::Run { options, foreground } => {
@@ -53,7 +54,7 @@ fn background(options: Options) -> u8 {
     close_from(3);
     let failed = |what: &str, errno: Errno| {
         say(&format!("supervise: {}: unable to {what}: {}", options.module, why(errno)));
-        StartError::SYSTEM
+        exit_code::SYSTEM
     };
     let (answer, caller) = match pipe2(OFlag::O_CLOEXEC) {
         Ok(pipe) => pipe,
@@ -84,7 +85,7 @@ fn wait_for_answer(options: &Options, answer: &OwnedFd, child: Pid) -> u8 {
     };
     if read != Ok(1) {
         say(&format!("supervise: {}: supervise died before the service was started", options.module));
-        code = [StartError::SYSTEM];
+        code = [exit_code::SYSTEM];
     }
     if code != [0] {
         let _ = waitpid(child, None); // nothing is left running
@@ -109,7 +110,7 @@ fn serve(options: Options, mut caller: Caller) -> u8 {
 fn print(text: &str) -> u8 {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => 0,
-        Err(_) => StartError::SYSTEM,
+        Err(_) => exit_code::SYSTEM,
     }
 }
 

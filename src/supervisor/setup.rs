@@ -19,6 +19,7 @@ use super::turn::{Ready, Supervisor, Troubles};
 use super::{Caller, texts};
 use crate::alarm;
 use crate::config::Settings;
+use crate::exit_code;
 use crate::policy::{Event, Policy};
 use crate::statusdir::{Control, Directory, Lock, LockError, Logs, OkFifo};
 use crate::sys::{self, why};
@@ -32,10 +33,10 @@ impl Supervisor {
     pub fn set_up(options: Options) -> Result<Self, StartError> {
         let at = path_text(&options);
         let system = |doing: &str, name: &str, errno: Errno| {
-            StartError::new(StartError::SYSTEM, format!("unable to {doing} {at}/{name}: {}", why(errno)))
+            StartError::new(exit_code::SYSTEM, format!("unable to {doing} {at}/{name}: {}", why(errno)))
         };
         let signals = sys::take_over_signals().map_err(|errno| {
-            StartError::new(StartError::SYSTEM, format!("unable to receive signals: {}", why(errno)))
+            StartError::new(exit_code::SYSTEM, format!("unable to receive signals: {}", why(errno)))
         })?;
         let loaded = load(&options.conf, options.module.name());
         let command = command(&options, &loaded);
@@ -43,13 +44,13 @@ impl Supervisor {
             check(&loaded, &command)?; // no service to adopt can be in a directory that is not there
         }
         let dir = Directory::make(options.module.path())
-            .map_err(|error| StartError::new(StartError::DIRECTORY, error.to_string()))?;
+            .map_err(|error| StartError::new(exit_code::DIRECTORY, error.to_string()))?;
         let lock = Lock::take(&dir).map_err(|error| {
             let text = match &error {
                 LockError::Held(_) => format!("unable to lock {at}/lock: {error}"),
                 LockError::System(errno) => format!("unable to open {at}/lock: {}", why(*errno)),
             };
-            StartError::new(StartError::SYSTEM, text)
+            StartError::new(exit_code::SYSTEM, text)
         })?;
         for name in ["status", "state"] {
             if dir.has_folder(name) {
@@ -86,7 +87,7 @@ impl Supervisor {
             let (pid, cause) = (doubt.pid, doubt.cause);
             let text =
                 format!("{cause}; so it is not known if the service still runs, as pid {pid}: nothing is started");
-            StartError::new(StartError::SYSTEM, text)
+            StartError::new(exit_code::SYSTEM, text)
         })?;
         let command = match predecessor.service.as_ref() {
             None => {
@@ -121,7 +122,7 @@ impl Supervisor {
             let words = words_of(service.pid());
             running = words.as_deref().and_then(ServiceCommand::new).map_or(Running::default(), |known| known.running);
         }
-        let undelivered = alarm::count(&dir).unwrap_or_else(|errno| {
+        let undelivered = alarm::make(&dir).and_then(|()| alarm::count(&dir)).unwrap_or_else(|errno| {
             lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
             0
         });
@@ -184,7 +185,7 @@ fn path_text(options: &Options) -> String {
 }
 
 fn command(options: &Options, loaded: &Loaded) -> Result<ServiceCommand, StartError> {
-    let usage = |text: &str| StartError::new(StartError::USAGE, text);
+    let usage = |text: &str| StartError::new(exit_code::USAGE, text);
     let words = options
         .command
         .as_ref()
@@ -206,7 +207,7 @@ fn check(loaded: &Loaded, command: &Result<ServiceCommand, StartError>) -> Resul
     }
     let mut lines = problem_texts(loaded);
     lines.extend_from_slice(missing);
-    Err(StartError { code: StartError::USAGE, lines })
+    Err(StartError { code: exit_code::USAGE, lines })
 }
 
 /// A file that is no conf at all has a problem in every line.

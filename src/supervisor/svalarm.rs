@@ -78,8 +78,7 @@ impl Supervisor {
     pub(super) fn deliver_when_due(&mut self) {
         if self.svalarm.deadline().is_some_and(|due| due <= self.now.moment) {
             self.svalarm.due = None;
-            // With PID 1 everything ends: nobody is left to stay.
-            self.start_svalarm(if std::process::id() == 1 { Some("--once") } else { None });
+            self.start_svalarm(None);
         }
     }
 
@@ -125,7 +124,7 @@ impl Supervisor {
             Ended::Code(0) => {
                 self.svalarm.failures = 0;
                 // A time that has passed was left by an earlier one: this one could not note its own.
-                let next = alarm::next_attempt(&self.dir).unwrap_or(now + AFTER_SILENCE);
+                let next = alarm::next_attempt(&self.dir, now, &self.boot).unwrap_or(now + AFTER_SILENCE);
                 let next = if next > now { next } else { now + AFTER_BUSY };
                 self.svalarm.due = left.then_some(if stored { now } else { next });
             }
@@ -149,7 +148,7 @@ impl Supervisor {
     pub(super) fn leave_alarms(&mut self) {
         self.until_svalarm_is_executed();
         if std::process::id() != 1 && alarm::count(&self.dir).is_ok_and(|count| count > 0) {
-            self.start_svalarm(Some("--stay"));
+            self.start_svalarm(None); // it stays, or another one does
             self.until_svalarm_is_executed();
         }
     }

@@ -111,19 +111,26 @@ pub(super) fn ended(status: i32) -> Ended {
     }
 }
 
-/// The kernel is to send KILL to the calling process when its parent dies. Async-signal-safe.
-pub fn set_ended_by_parent() {
+/// The kernel is to send KILL to the calling process when its parent dies, which has this pid. Where it is dead already,
+/// the calling process ends at once. Async-signal-safe.
+pub(super) fn end_with(parent: Pid) {
     // SAFETY: takes plain numbers. It cannot fail for a signal that exists.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if nix::unistd::getppid() != parent {
+        // It died before the kernel was told of it.
+        // SAFETY: ends this copy of the process without running what the original registered for its exit.
+        unsafe { libc::_exit(127) };
+    }
 }
 
 /// The program of this command gets KILL when the process that started it dies.
 pub fn ends_with_parent(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
-    // SAFETY: the closure makes one system call, which is async-signal-safe.
+    let parent = Pid::this();
+    // SAFETY: the closure makes system calls only, which are async-signal-safe.
     unsafe {
-        command.pre_exec(|| {
-            set_ended_by_parent();
+        command.pre_exec(move || {
+            end_with(parent);
             Ok(())
         })
     };

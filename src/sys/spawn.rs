@@ -154,12 +154,7 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
             nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(failed(Step::Group))?;
         }
         if let Some(parent) = launch.ends_with_parent {
-            super::set_ended_by_parent();
-            if nix::unistd::getppid() != parent {
-                // It died before it was told of.
-                // SAFETY: ends this copy of the process without running what the original registered for its exit.
-                unsafe { libc::_exit(127) };
-            }
+            super::process::end_with(parent);
         }
         let hup = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
         // SAFETY: neither disposition has code of ours. All other signals have the default already.

@@ -6,6 +6,7 @@
 
 mod acts;
 mod call;
+mod mounts;
 mod process;
 mod report;
 mod sandbox;
@@ -14,9 +15,12 @@ mod wait;
 
 pub(crate) use acts::{Mark, log_texts};
 pub(crate) use call::{Foreground, Output};
+#[allow(unused_imports, reason = "tests of alarms use the rest")]
+pub(crate) use mounts::{Mount, with_mounts, with_status_on_a_small_disk};
 pub(crate) use process::{Pid, alive, is_root, process_stat, signal};
 #[allow(unused_imports, reason = "named by tests that keep one")]
 pub(crate) use report::Report;
 pub(crate) use sandbox::{Sandbox, service_program, supervise_program};
 pub(crate) use status_dir::{Record, STATE_KEYS, StatusDir, decode_record};
-pub(crate) use wait::{eventually, eventually_some, skip, with_status_on_a_small_disk};
+#[allow(unused_imports, reason = "tests of alarms use the rest")]
+pub(crate) use wait::{after_a_delay, eventually, eventually_some, skip};

@@ -103,7 +103,10 @@ impl Sandbox {
     /// A command line for any program that is to run in this sandbox.
     pub(crate) fn program(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.current_dir(self.path("")).env(MARK, &self.mark).env("SVALARM_TEST_SLOTS", &self.mark);
+        command
+            .current_dir(self.path(""))
+            .env(MARK, &self.mark)
+            .env("SVALARM_TEST_SLOTS", self.root.path().join("slots"));
         command
     }
 
