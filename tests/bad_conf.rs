@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::{Output, Pid, Sandbox, alive, eventually, is_root, skip};
+use crate::common::{Output, Pid, Sandbox, alive, eventually, is_root};
 
 /// Starts with supervise.conf as it is, which must not keep the service from running.
 #[track_caller]
@@ -52,13 +52,21 @@ fn an_endless_device_in_place_of_the_conf() {
 
 #[test]
 fn a_conf_that_may_not_be_read() {
-    if is_root() {
-        return skip("root may read every file");
-    }
     let sandbox = Sandbox::new();
     sandbox.write_conf("[global]\npacing : 5\n");
     fs::set_permissions(sandbox.path("supervise.conf"), fs::Permissions::from_mode(0o000)).expect("one's own file");
-    is_warned_of(&sandbox, "Permission denied");
+    if !is_root() {
+        return is_warned_of(&sandbox, "Permission denied");
+    }
+    // Root may read every file, so it is somebody else who supervises.
+    sandbox.give_to(64_125);
+    let args = ["-p", "status/app", "-f", "./service line started wait", "-F", "supervise.conf"];
+    let output = sandbox.run(sandbox.command_as(64_125, &args)).expect_code(0);
+    output.expect_stderr(&["supervise.conf", "Permission denied"]);
+    sandbox.until_lines("started", 1);
+    sandbox.until_warned("Permission denied");
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -222,6 +222,31 @@ fn an_alarm_that_meets_a_full_disk_is_written_once_there_is_room() {
             sandbox.alarms().len() == 1 && sandbox.alarms().iter().all(whole)
         });
     });
+}
+
+#[test]
+fn a_fifo_that_is_removed_or_replaced_while_running_is_made_anew_with_a_warning() {
+    for name in ["svcontrol", "control"] {
+        for replaced in [false, true] {
+            let sandbox = Sandbox::new();
+            sandbox.start("ready signals", &[]);
+            sandbox.until_ready();
+            // The file that takes its place comes at once, so there is no moment in which the name is free.
+            if replaced {
+                sandbox.write("status/app/other", "d\n");
+                fs::rename(sandbox.file("other"), sandbox.file(name)).expect("a rename");
+            } else {
+                fs::remove_file(sandbox.file(name)).expect("it is there");
+            }
+            eventually(&sandbox, "both names lead to the same fifo", || {
+                let inode = |name| fs::metadata(sandbox.file(name)).ok().map(|stat| (stat.ino(), stat.file_type()));
+                inode("svcontrol") == inode("control") && inode(name).is_some_and(|(_, file_type)| file_type.is_fifo())
+            });
+            sandbox.until_warned(&format!("status/app/{name} was removed or replaced"));
+            sandbox.write_fifo(name, b"1").expect("it is read");
+            sandbox.until_said("got USR1");
+        }
+    }
 }
 
 #[test]

@@ -261,6 +261,24 @@ fn logs_are_kept_within_log_max_size_and_log_backups() {
 }
 
 #[test]
+fn log_max_size_of_a_conf_that_is_read_again_holds_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\n");
+    sandbox.start("ready", &["-F", "supervise.conf"]);
+    sandbox.until_ready();
+    sandbox.write_conf("[app]\nlog_max_size : 512\n");
+    for wave in 0..10 {
+        let read = sandbox.value("conf_read");
+        sandbox.write_control(b"r");
+        eventually(&sandbox, &format!("wave {wave} is obeyed"), || sandbox.value("conf_read") != read);
+    }
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
+    let files = files_of(&sandbox, "supervise.log");
+    assert!(files.len() == 2 && files.iter().all(|(_, size)| *size <= 512), "{files:?}");
+}
+
+#[test]
 fn without_backups_a_log_still_stays_within_its_size() {
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\nlog_max_size : 2k\nlog_backups : 0\n");

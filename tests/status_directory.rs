@@ -58,6 +58,10 @@ fn missing_folders_are_made_and_the_last_one_is_private() {
     let sandbox = Sandbox::new();
     sandbox.background(&["-p", "a/b/status/c/app", "-f", "./service ready"]).expect_code(0);
     assert_eq!(sandbox.status_dir("a/b/status/c/app").mode("."), 0o700);
+    fs::create_dir(sandbox.path("other")).expect("the sandbox is writable");
+    for above in ["a", "a/b", "a/b/status", "a/b/status/c"] {
+        assert_eq!(sandbox.status_dir(above).mode("."), sandbox.status_dir("other").mode("."), "as any other: {above}");
+    }
 }
 
 #[test]
