@@ -52,6 +52,18 @@ fn gsm_command_gets_each_number_and_the_text() {
 }
 
 #[test]
+fn without_gsm_command_it_is_the_gsmsend_script_of_the_path() {
+    let sandbox = Sandbox::new();
+    write_program(&sandbox, "gsmsend-script", "#!/bin/sh\ncat > text\necho \"$@\" >> calls\n");
+    sandbox.write_conf(&alarmed("alarm_gsm : 100"));
+    let path = format!("{}:/usr/bin:/bin", sandbox.path("").display());
+    crash(&sandbox, "exit 3", &[("PATH", &path)]);
+    until_delivered(&sandbox);
+    assert_eq!(sandbox.read("calls"), "100\n");
+    assert!(sandbox.read("text").contains("Service app exited!"), "{}", sandbox.read("text"));
+}
+
+#[test]
 fn a_program_that_fails_is_tried_again_and_its_last_words_are_told() {
     let sandbox = Sandbox::new();
     write_program(&sandbox, "told", "#!/bin/sh\necho first >&2\necho the modem is off >&2\nexit 7\n");

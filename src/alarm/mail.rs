@@ -251,3 +251,13 @@ fn transact(connection: &mut SmtpConnection, envelope: &Envelope, mail: &[u8]) -
 fn about_us(code: u16) -> bool {
     [530, 534, 535, 538].contains(&code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_sendmail_it_is_the_relay_of_this_machine() {
+        assert_eq!(relay_here().to_string(), "smtp://localhost");
+    }
+}
