@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, alive, eventually, is_root, signal, skip, with_status_on_a_small_disk};
+use crate::common::{Pid, Sandbox, alive, eventually, is_root, signal, with_status_on_a_small_disk};
 
 #[test]
 fn module_names_may_hold_blanks_quotes_and_any_language() {
@@ -85,13 +85,18 @@ fn a_dangling_link_in_place_of_the_status_directory() {
 
 #[test]
 fn a_status_root_that_may_not_be_written_to() {
-    if is_root() {
-        return skip("root may write to every folder; see the read-only file system");
-    }
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("status")).expect("the sandbox is writable");
-    fs::set_permissions(sandbox.path("status"), fs::Permissions::from_mode(0o500)).expect("one's own folder");
-    cannot_be_made(&sandbox, "Permission denied");
+    fs::set_permissions(sandbox.path("status"), fs::Permissions::from_mode(0o555)).expect("one's own folder");
+    if !is_root() {
+        return cannot_be_made(&sandbox, "Permission denied");
+    }
+    // Root may write to every folder, so it is somebody else who supervises.
+    sandbox.give_to(64_126);
+    let args = ["-p", "status/app", "-f", "./service line started wait"];
+    let output = sandbox.run(sandbox.command_as(64_126, &args)).expect_code(110);
+    output.expect_stderr(&["supervise: ", "status/app", "Permission denied"]);
+    assert_eq!(sandbox.read("started"), "");
 }
 
 #[test]
