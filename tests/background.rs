@@ -305,6 +305,7 @@ fn without_any_conf_there_is_no_policy_and_no_warning() {
     eventually(&sandbox, "it is restarted", || sandbox.count("starts") >= 2);
     assert_eq!(sandbox.alarms().len(), 0);
     assert!(!sandbox.warnings().contains("conf"), "{}", sandbox.warnings());
+    assert!(!sandbox.log().contains("configurations"), "{}", sandbox.log());
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn is_warned_of(sandbox: &Sandbox, reason: &str) {
 fn a_folder_in_place_of_the_conf() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("supervise.conf")).expect("the sandbox is writable");
-    is_warned_of(&sandbox, "");
+    is_warned_of(&sandbox, "a directory, not a regular file");
 }
 
 #[test]
@@ -38,14 +38,14 @@ fn a_fifo_in_place_of_the_conf_blocks_nobody() {
     let sandbox = Sandbox::new();
     let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
     nix::unistd::mkfifo(&sandbox.path("supervise.conf"), mode).expect("a fifo");
-    is_warned_of(&sandbox, "");
+    is_warned_of(&sandbox, "not a regular file");
 }
 
 #[test]
 fn an_endless_device_in_place_of_the_conf() {
     let sandbox = Sandbox::new();
     let output = sandbox.start("ready", &["-F", "/dev/zero"]);
-    output.expect_stderr(&["/dev/zero"]);
+    output.expect_stderr(&["/dev/zero", "not a regular file"]);
     sandbox.until_ready();
     sandbox.until_warned("/dev/zero");
 }
@@ -75,7 +75,7 @@ fn a_conf_of_100_megabytes() {
     sandbox.write_conf("[global]\nalarm_interval : 60\n");
     let file = File::options().write(true).open(sandbox.path("supervise.conf")).expect("the conf");
     file.set_len(100 << 20).expect("a sparse file");
-    is_warned_of(&sandbox, "");
+    is_warned_of(&sandbox, "larger than 1 MiB");
 }
 
 #[test]

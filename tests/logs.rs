@@ -96,10 +96,9 @@ fn the_classic_texts_stay_recognisable() {
     let sandbox = Sandbox::new();
     eventful_life(&sandbox, "UTC0");
     let (log, warnings) = (sandbox.log(), sandbox.warnings());
-    assert!(log.contains("Finished loading configurations!"), "{log}");
-    let both = format!("{log}{warnings}");
-    assert!(both.contains("service exited!"), "{both}");
-    assert!(both.contains("supervise is trying to restart app..."), "{both}");
+    for text in ["Finished loading configurations!", "service exited!", "supervise is trying to restart app..."] {
+        assert!(log.contains(text), "{text} in {log}");
+    }
     let refused = "supervise refused to restart app any more and exited itself!";
     let lines = |text: &str, level: &str| {
         let wanted = |line: &&str| line.starts_with(&format!("[{level}] ")) && line.contains(refused);
