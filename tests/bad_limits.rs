@@ -141,7 +141,7 @@ fn without_a_free_descriptor_the_restart_is_tried_until_there_is_one() {
     let supervise = sandbox.supervise_pid();
     limit(&sandbox, None, supervise, "nofile", "3");
     sandbox.write_control(b"k");
-    sandbox.until_warned("Too many open files");
+    sandbox.until_warned("unable to start a process for the service: Too many open files");
     assert!(!alive(first));
     // Commands are obeyed, whatever could not be opened.
     sandbox.write_control(b"s");
