@@ -206,6 +206,24 @@ fn a_disk_that_fills_up_takes_no_service_down_and_no_command_away() {
 }
 
 #[test]
+fn a_record_that_could_not_be_written_is_written_once_it_can_be() {
+    for name in ["status", "state"] {
+        let sandbox = Sandbox::new();
+        // The new record can't be made: its place is taken by a folder that is not empty.
+        let obstacle = sandbox.file(&format!("{name}.new"));
+        fs::create_dir_all(obstacle.join("content")).expect("the sandbox is writable");
+        sandbox.start("line started wait", &[]);
+        sandbox.until_lines("started", 1);
+        sandbox.until_warned(&format!("unable to write status/app/{name}: "));
+        // Nothing happens from here on but that it is tried again.
+        fs::remove_dir_all(obstacle).expect("it is there");
+        eventually(&sandbox, "both records are there", || {
+            sandbox.value("state").as_deref() == Some("up") && sandbox.service_pid().is_some()
+        });
+    }
+}
+
+#[test]
 fn an_alarm_that_meets_a_full_disk_is_written_once_there_is_room() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(
