@@ -7,6 +7,7 @@ mod background;
 mod bad_commands;
 mod bad_conf;
 mod bad_days;
+mod bad_kernels;
 mod bad_limits;
 mod command_line;
 mod commands;
