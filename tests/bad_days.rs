@@ -144,7 +144,7 @@ fn remount_read_only(folder: &Path) {
 }
 
 /// Fills the file system of a folder; gives back the file that does it.
-fn fill(folder: &Path) -> PathBuf {
+pub(crate) fn fill(folder: &Path) -> PathBuf {
     let path = folder.join("filler");
     let mut file = File::create(&path).expect("a file takes no room yet");
     while file.write_all(&[0; 4096]).is_ok() {}
@@ -158,7 +158,8 @@ fn a_service_starts_on_a_full_disk() {
         let filler = fill(&sandbox.path("status"));
         let output = sandbox.background(&["-p", "status/app", "-f", "./service line started until USR1 exit 3"]);
         let output = output.expect_code(0);
-        assert!(output.stderr.contains("No space left on device"), "it is said: {output:#?}");
+        let output = output.expect_stderr(&["No space left on device"]);
+        output.expect_stderr(&["/claim: No space left on device; a death of supervise now may not be survived"]);
         sandbox.until_lines("started", 1);
         sandbox.write_control(b"1");
         sandbox.until_lines("started", 2);

@@ -9,7 +9,7 @@ use crate::common::{Pid, Sandbox, alive, eventually, is_root, signal, skip};
 
 /// Sets a limit of a living process through `./service limit`, as the user who owns it.
 #[track_caller]
-fn limit(sandbox: &Sandbox, uid: Option<u32>, pid: Pid, name: &str, soft: &str) {
+pub(crate) fn limit(sandbox: &Sandbox, uid: Option<u32>, pid: Pid, name: &str, soft: &str) {
     let mut command = sandbox.program(sandbox.path("service"));
     command.args(["limit", &pid.to_string(), name, soft, "exit", "0"]);
     if let Some(uid) = uid {
@@ -151,4 +151,21 @@ fn without_a_free_descriptor_the_restart_is_tried_until_there_is_one() {
     assert!(alive(supervise));
     sandbox.write_control(b"dx");
     sandbox.until_ended();
+}
+
+#[test]
+fn a_claim_that_cannot_be_written_is_a_warning() {
+    let sandbox = Sandbox::new();
+    sandbox.start("line started wait", &[]);
+    sandbox.until_lines("started", 1);
+    sandbox.until_state("up");
+    // Enough for the logs and the records, and too little for the claim.
+    limit(&sandbox, None, sandbox.supervise_pid(), "fsize", "2000");
+    sandbox.write_control(b"s");
+    sandbox.until_warned("unable to write status/app/claim: ");
+    assert!(sandbox.warnings().contains("; a death of supervise now may not be survived"), "{}", sandbox.warnings());
+    sandbox.until_value("alarms", "no");
+    sandbox.write_control(b"k");
+    sandbox.until_lines("started", 2);
+    assert_eq!(sandbox.warnings().matches("/claim").count(), 1, "it is told once: {}", sandbox.warnings());
 }

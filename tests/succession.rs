@@ -179,7 +179,7 @@ fn left_down() -> Sandbox {
 }
 
 /// The claim with its sum made right again: FNV-1a over what stands behind the sum's line, up to the last line.
-fn with_right_sum(text: &str) -> String {
+pub(crate) fn with_right_sum(text: &str) -> String {
     const END: &str = "\nend\n";
     let summed = text.match_indices('\n').nth(1).expect("two lines at least").0 + 1;
     let end = text.find(END).expect("a last line") + END.len();
@@ -227,8 +227,10 @@ fn a_damaged_claim_starts_fresh() {
         let sandbox = left_down();
         let mut bytes = fs::read(sandbox.file("claim")).expect("a claim can be read");
         damage(&mut bytes);
+        let says_nothing = bytes.is_empty();
         fs::write(sandbox.file("claim"), bytes).expect("a claim can be written");
         starts_fresh(&sandbox);
+        assert_eq!(sandbox.warnings().contains("claim is damaged"), !says_nothing, "{}", sandbox.warnings());
         // And the next one is whole again.
         let service = sandbox.until_ready();
         sandbox.kill_supervise();
@@ -259,6 +261,23 @@ fn a_claim_whose_pid_is_a_stranger_s_by_now_adopts_nobody() {
     sandbox.write_control(b"dx");
     sandbox.until_ended();
     assert!(alive(stranger.pid()), "it was not touched");
+}
+
+#[test]
+fn a_claim_whose_pid_is_a_thread_s_by_now_adopts_nobody() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(ALARMED);
+    sandbox.start("line starts ready", &[]);
+    let service = sandbox.until_ready();
+    kill_both(&sandbox, service);
+    // A test is a thread that is not the first of its process.
+    let thread = nix::unistd::gettid();
+    assert_ne!(thread, nix::unistd::getpid());
+    let renamed = sandbox.text("claim").replace(&format!("pid {service:020}\n"), &format!("pid {thread:020}\n"));
+    fs::write(sandbox.file("claim"), with_right_sum(&renamed)).expect("a claim can be written");
+    sandbox.start("line starts ready", &[]);
+    sandbox.until_ready_after(service);
+    assert_eq!((sandbox.value("adopted").as_deref(), sandbox.count("window_exits")), (Some("no"), 1));
 }
 
 #[test]

@@ -306,3 +306,14 @@ fn a_pending_status_is_settled_before_supervise_leaves() {
     bench.send(exit(TERMINATED));
     assert_eq!(short(&bench.command(Command::Exit)), "settle+leave");
 }
+
+#[test]
+fn down_explains_no_exit_of_the_next_run() {
+    let mut bench = Bench::up(rules());
+    bench.command(Command::Down);
+    bench.send(exit(TERMINATED));
+    assert_eq!(bench.policy.ledger().stopping, None, "a successor would stop the next run otherwise");
+    bench.command(Command::Up);
+    bench.wait(2.0);
+    assert_eq!(short(&bench.send(exit(CRASH))), "alarm+start");
+}
