@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, alive, eventually, is_root, signal, with_status_on_a_small_disk};
+use crate::common::{Pid, Sandbox, alive, eventually, is_root, process_stat, signal, with_status_on_a_small_disk};
 
 #[test]
 fn module_names_may_hold_blanks_quotes_and_any_language() {
@@ -345,4 +345,40 @@ fn folders_in_place_of_the_files_are_named() {
         let said = output.stderr + &sandbox.warnings();
         assert!(name.contains("log") || said.contains(name), "{name} is named: {said}");
     }
+}
+
+#[test]
+fn a_file_system_that_is_read_only_for_a_while_takes_no_service_down() {
+    let sandbox = Sandbox::new();
+    sandbox.start("line started ready until USR1 exit 3", &[]);
+    let first = sandbox.until_ready();
+    sandbox.until_state("up");
+    // As NFS does it: files that are open for writing would keep a local file system from a remount.
+    let read_only = "inject=openat,mkfifoat,mkdirat,linkat,unlinkat,renameat,renameat2,pwrite64:error=EROFS";
+    let Some(strace) = crate::traced::strace(&sandbox, sandbox.supervise_pid(), &["-e", read_only]) else { return };
+    sandbox.write_control(b"s");
+    sandbox.until_warned("Read-only file system; it is out of date");
+    assert_eq!(sandbox.record().alarms, b'o', "the old record is still there, and whole");
+    sandbox.write_control(b"1");
+    sandbox.until_lines("started", 2);
+    sandbox.until_dead(first);
+    sandbox.write_control(b"p?");
+    let second: Pid =
+        sandbox.read("started").lines().last().and_then(|line| line.split(' ').next()?.parse().ok()).expect("a pid");
+    let stopped = || process_stat(second).is_some_and(|stat| stat.state == 'T');
+    eventually(&sandbox, "the service is stopped", stopped);
+    sandbox.until_warned("unknown byte");
+    assert_eq!(sandbox.warnings().matches("is out of date").count(), 1, "it is told once: {}", sandbox.warnings());
+    signal(strace.pid(), Signal::SIGINT);
+    strace.wait();
+    // Nothing else happens that would make supervise look.
+    eventually(&sandbox, "the records are right", || {
+        let record = sandbox.record();
+        (record.pid, record.paused, record.alarms) == (Some(second), 1, b'x')
+    });
+    sandbox.until_value("starts", "2");
+    let claimed = format!("pid {second:020}\n");
+    eventually(&sandbox, "and so is the claim", || sandbox.text("claim").contains(&claimed));
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, alive, eventually, is_root, signal, skip};
+use crate::common::{Pid, Sandbox, alive, eventually, is_root, service_program, signal, skip};
 
 /// Sets a limit of a living process through `./service limit`, as the user who owns it.
 #[track_caller]
@@ -168,4 +168,32 @@ fn a_claim_that_cannot_be_written_is_a_warning() {
     sandbox.write_control(b"k");
     sandbox.until_lines("started", 2);
     assert_eq!(sandbox.warnings().matches("/claim").count(), 1, "it is told once: {}", sandbox.warnings());
+}
+
+#[test]
+fn where_no_file_may_be_written_at_all_the_service_starts_all_the_same() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["-p", "status/app", "-f", "./service wait"]);
+    let set_limit = || {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: setrlimit reads an initialised rlimit.
+        let result = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &none) };
+        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure calls nothing but setrlimit.
+    unsafe { command.pre_exec(set_limit) };
+    // What a write brings beside the error is a signal, SIGXFSZ; its default action is to end the process. The output of
+    // the call is a pipe: to a file not even the reason could be written.
+    let output = command.stdin(std::process::Stdio::null()).output().expect("supervise can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("a death of supervise now may not be survived"), "{output:?}");
+    let program = std::fs::canonicalize(service_program()).expect("it is there");
+    let is_service = |pid: &Pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+    let services = || -> Vec<Pid> { sandbox.processes().into_iter().filter(is_service).collect() };
+    eventually(&sandbox, "the service runs", || services().len() == 1);
+    let service = services();
+    sandbox.write_control(b"d");
+    sandbox.until_dead(service[0]);
+    sandbox.write_control(b"x");
+    eventually(&sandbox, "supervise has ended", || sandbox.processes().is_empty());
 }

@@ -39,26 +39,30 @@ impl Call {
     }
 }
 
+/// strace, attached to supervise. None where there is none, or it may not look here; that is said.
+#[track_caller]
+pub(crate) fn strace(sandbox: &Sandbox, supervise: Pid, options: &[&str]) -> Option<Foreground> {
+    let mut command = sandbox.program("strace");
+    if command.arg("-V").output().is_err() {
+        skip("strace is not installed");
+        return None;
+    }
+    let mut command = sandbox.program("strace");
+    command.args(options).args(["-o", "trace", "-p", &supervise.to_string()]);
+    let mut strace = sandbox.spawn(command);
+    eventually(sandbox, "strace is attached, or can't be", || strace.stderr().contains("attached") || !strace.runs());
+    if !strace.runs() {
+        skip(&format!("strace may not be used here: {}", strace.stderr()));
+        return None;
+    }
+    Some(strace)
+}
+
 impl Trace {
-    /// None where there is no strace, or it may not look here; that is said.
     #[track_caller]
     fn of(sandbox: &Sandbox, supervise: Pid) -> Option<Self> {
-        let file = sandbox.path("trace");
-        let mut command = sandbox.program("strace");
-        command.args(["-f", "-a", "1", "-s", "1500", "-o"]).arg(&file).args(["-p", &supervise.to_string()]);
-        if sandbox.program("strace").arg("-V").output().is_err() {
-            skip("strace is not installed");
-            return None;
-        }
-        let mut strace = sandbox.spawn(command);
-        eventually(sandbox, "strace is attached, or can't be", || {
-            strace.stderr().contains("attached") || !strace.runs()
-        });
-        if !strace.runs() {
-            skip(&format!("strace may not be used here: {}", strace.stderr()));
-            return None;
-        }
-        Some(Self { strace, file })
+        let strace = strace(sandbox, supervise, &["-f", "-a", "1", "-s", "1500"])?;
+        Some(Self { strace, file: sandbox.path("trace") })
     }
 
     /// All calls so far, each at the place where it began. What strace had to interrupt for another process's call is
