@@ -192,3 +192,22 @@ fn where_it_is_not_known_if_the_service_lives_nothing_is_started() {
     assert!(process_stat(service).is_some());
     sandbox.until_lines("started", 1);
 }
+
+#[test]
+fn a_record_that_could_not_be_written_is_made_good() {
+    let sandbox = Sandbox::new();
+    // Neither of the records can be made anew: their place is taken by a folder that is not empty.
+    for name in ["status.new", "state.new"] {
+        fs::create_dir_all(sandbox.file(name).join("content")).expect("the sandbox is writable");
+    }
+    let output = sandbox.start("line started wait", &[]);
+    output.expect_stderr(&["unable to write status/app/status: Is a directory; it is out of date"]);
+    sandbox.until_lines("started", 1);
+    for name in ["status.new", "state.new"] {
+        fs::remove_dir_all(sandbox.file(name)).expect("it is there");
+    }
+    // Nothing else happens that would make supervise look.
+    eventually(&sandbox, "the records are written", || {
+        sandbox.value("starts").is_some() && sandbox.service_pid().is_some()
+    });
+}

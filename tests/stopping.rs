@@ -19,6 +19,7 @@ fn stop_timeout_leads_to_kill() {
     assert_eq!(sandbox.value("last_exit").as_deref(), Some("signal KILL"));
     assert_eq!(sandbox.value("last_exit_expected").as_deref(), Some("yes"));
     assert_eq!((sandbox.count("window_exits"), sandbox.record().wanted), (0, b'd'));
+    sandbox.until_warned("the service did not stop within 0.5 s of TERM and gets KILL");
 }
 
 #[test]
