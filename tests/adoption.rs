@@ -73,8 +73,7 @@ fn with_kill_mode_group_commands_reach_the_group_of_an_adopted_service() {
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
     let service = adopted(&sandbox, "ignore TERM child ready");
-    let text = sandbox.stdout();
-    let child: Pid = text.lines().find_map(|line| line.strip_prefix("child ")?.parse().ok()).expect("it has a child");
+    let child = crate::stopping::until_child(&sandbox, 0);
     sandbox.write_control(b"p");
     eventually(&sandbox, "the child is stopped", || process_stat(child).is_some_and(|stat| stat.state == 'T'));
     signal(service, Signal::SIGKILL);

@@ -209,8 +209,7 @@ fn before_linux_6_9_signals_reach_the_group_of_an_adopted_service() {
     sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
     sandbox.start("ignore TERM child ready", &[]);
     let service = sandbox.until_ready();
-    let stdout = sandbox.stdout();
-    let child: Pid = stdout.lines().find_map(|line| line.strip_prefix("child ")?.parse().ok()).expect("it has a child");
+    let child = crate::stopping::until_child(&sandbox, 0);
     sandbox.kill_supervise();
     // PIDFD_SIGNAL_PROCESS_GROUP, the one flag of pidfd_send_signal(2).
     let flag = Refused { call: libc::SYS_pidfd_send_signal, argument: Some((3, 1 << 2)), errno: libc::EINVAL };

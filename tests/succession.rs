@@ -174,7 +174,8 @@ fn left_down() -> Sandbox {
     sandbox.write_control(b"sd");
     sandbox.until_state("down");
     sandbox.kill_supervise();
-    assert_eq!(sandbox.processes(), Vec::<Pid>::new());
+    // An svalarm may have stayed; between its fork and its exec it holds the lock too.
+    eventually(&sandbox, "the lock is free", || sandbox.lock_is_free());
     sandbox
 }
 
