@@ -215,6 +215,24 @@ fn a_claim_of_another_boot_starts_fresh() {
 }
 
 #[test]
+fn a_claim_of_another_boot_adopts_nobody() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(ALARMED);
+    sandbox.start("line starts ready", &[]);
+    let stranger = sandbox.until_ready();
+    sandbox.kill_supervise();
+    // What has that pid now, and was started so long after the boot, is another process.
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the kernel has one");
+    let other = sandbox.text("claim").replace(boot.trim(), "01234567-89ab-cdef-0123-456789abcdef");
+    fs::write(sandbox.file("claim"), with_right_sum(&other)).expect("a claim can be written");
+    starts_fresh(&sandbox);
+    sandbox.until_ready_after(stranger);
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
+    assert!(alive(stranger), "it was not touched");
+}
+
+#[test]
 fn a_damaged_claim_starts_fresh() {
     let damages: [fn(&mut Vec<u8>); 6] = [
         Vec::clear,
