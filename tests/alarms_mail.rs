@@ -277,6 +277,32 @@ fn the_sendmail_program() {
 }
 
 #[test]
+fn without_mail_transport_it_is_the_sendmail_of_the_path() {
+    let sandbox = Sandbox::new();
+    sandbox.write("sendmail", "#!/bin/sh\necho \"$@\" >> calls\nexec cat > mail\n");
+    fs::set_permissions(sandbox.path("sendmail"), fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.write_conf(&alarmed("alarm_mail : ops@example.invalid"));
+    let path = format!("{}:/usr/bin:/bin", sandbox.path("").display());
+    crash(&sandbox, "exit 3", &[("PATH", &path)]);
+    until_delivered(&sandbox);
+    assert_eq!(sandbox.read("calls").lines().count(), 1);
+    assert!(sandbox.read("calls").ends_with(" -- ops@example.invalid\n"), "{}", sandbox.read("calls"));
+    assert!(sandbox.read("mail").contains("Service app exited!"), "{}", sandbox.read("mail"));
+}
+
+#[test]
+fn mail_from_is_the_sender_and_without_it_supervise_at_this_host() {
+    for (line, user) in [("mail_from : Ops.1@example.org", "Ops.1@example.org"), ("", "supervise@")] {
+        let relay = Smtp::start();
+        let sandbox = crashed(&relayed(relay.port, line), "exit 3");
+        until_delivered(&sandbox);
+        let mail = &relay.mails()[0];
+        assert!(mail.from.starts_with(user), "{}", mail.from);
+        assert!(mail.header("From").contains(&mail.from), "{}", mail.header("From"));
+    }
+}
+
+#[test]
 fn a_relay_without_a_name_in_the_dns_is_tried_again() {
     let conf = "alarm_mail : ops@example.org\nmail_transport : smtp://no-such-host.invalid";
     let sandbox = crashed(&alarmed(conf), "exit 3");

@@ -186,6 +186,24 @@ fn x_and_term_to_supervise_kill_the_hook() {
 }
 
 #[test]
+fn what_kills_the_hook_kills_its_group() {
+    for how in ["d", "x", "TERM", "hook_timeout"] {
+        let conf = if how == "hook_timeout" { "pacing : 0.1\nhook_timeout : 0.5" } else { "pacing : 0.1" };
+        let sandbox = start(conf, "line starts ready", &["-r", "./service child line hooking until USR1 wait"]);
+        signal(sandbox.until_ready(), Signal::SIGKILL);
+        sandbox.until_marks("hooking", 1);
+        let pid = |line: &str| line.strip_prefix("child ")?.parse::<Pid>().ok();
+        let child = sandbox.stdout().lines().find_map(pid).expect("the hook has said it");
+        match how {
+            "TERM" => signal(sandbox.supervise_pid(), Signal::SIGTERM),
+            "hook_timeout" => {}
+            command => sandbox.write_control(command.as_bytes()),
+        }
+        sandbox.until_dead(child);
+    }
+}
+
+#[test]
 fn a_kill_of_supervise_ends_the_hook() {
     let (sandbox, hook) = in_hook("pacing : 0.1");
     sandbox.kill_supervise();

@@ -129,3 +129,13 @@ fn through_sendmail(message: &Message, program: &Path, from: &str, to: &str, mai
         Err(reason) => Outcome::Unreachable(reason),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_sendmail_it_is_the_relay_of_this_machine() {
+        assert_eq!(relay_here().to_string(), "smtp://localhost");
+    }
+}

@@ -2,10 +2,10 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -52,8 +52,10 @@ impl Directory {
             fs::create_dir_all(parent).map_err(fail("make", parent))?;
         }
         match fs::DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail("make", path)(error)),
-            _ => {}
+            // Less the umask otherwise, which could shut us out.
+            Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(fail("make", path))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(fail("make", path)(error)),
         }
         Self::open(path).map_err(|errno| fail("enter", path)(errno.into()))
     }

@@ -42,13 +42,18 @@ impl Predecessor {
         {
             return Err(Doubt { pid, cause: format!("unable to read {BOOT_ID}") });
         }
-        if claim.left || claim.boot != boot {
+        let same_boot = claim.boot == boot;
+        let boot_unknown = claim.boot.is_empty(); // it was written without /proc
+        if claim.left || !(same_boot || boot_unknown) {
             return Ok(Self::nobody(claim.debts));
         }
         let (found, service) = match claim.pid {
             None => (Found::Nothing, None),
             Some(pid) => find(pid, claim.started_between).map_err(|cause| Doubt { pid, cause })?,
         };
+        if !same_boot && service.is_none() {
+            return Ok(Self::nobody(claim.debts)); // what is gone may be of another boot
+        }
         Ok(Self { ledger: Some(claim.ledger), found, service, command: claim.command, debts: claim.debts })
     }
 

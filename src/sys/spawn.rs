@@ -19,21 +19,21 @@ use super::{Program, boot_ns};
 pub enum Step {
     /// Joining a process group, or a session, of its own.
     Group = 1,
-    /// Giving the program clean signals.
-    Signals = 2,
     /// Opening `__stdout`; the program gets /dev/null instead.
-    Stdout = 3,
+    Stdout = 2,
     /// Opening `__stderr`; the program gets /dev/null instead.
-    Stderr = 4,
+    Stderr = 3,
     /// Writing the claim; the program starts all the same.
-    Claim = 5,
+    Claim = 4,
+    /// Giving the program clean signals.
+    Signals = 5,
     /// Executing the program.
     Exec = 6,
 }
 
 impl Step {
     /// Every step, in its order.
-    pub const ALL: [Self; 6] = [Self::Group, Self::Signals, Self::Stdout, Self::Stderr, Self::Claim, Self::Exec];
+    pub const ALL: [Self; 6] = [Self::Group, Self::Stdout, Self::Stderr, Self::Claim, Self::Signals, Self::Exec];
 
     /// The step with this number.
     #[must_use]
@@ -156,10 +156,6 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
         if let Some(parent) = launch.ends_with_parent {
             super::process::end_with(parent);
         }
-        let hup = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: neither disposition has code of ours. All other signals have the default already.
-        unsafe { libc::signal(libc::SIGHUP, hup) };
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(failed(Step::Signals))?;
         match launch.output {
             Output::Inherit => {}
             Output::Files(dir) => {
@@ -179,9 +175,14 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
             if usize::try_from(written) != Ok(block.len()) {
                 let errno = if written < 0 { Errno::last() } else { Errno::ENOSPC };
                 send(tell, Report { step: Step::Claim, errno, file: 0 });
+                forget_file_limit();
             }
         }
-        Ok(())
+        let hup = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: neither disposition has code of ours. All other signals have the default already.
+        unsafe { libc::signal(libc::SIGHUP, hup) };
+        // Behind the last write: before, a limit on file sizes is an error (setrlimit(2)) and not the end of the child.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(failed(Step::Signals))
     };
     match steps(launch) {
         Ok(()) => {
@@ -189,6 +190,15 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
             Report { step: Step::Exec, errno, file }
         }
         Err(report) => report,
+    }
+}
+
+/// A write beyond the limit on file sizes has left a signal behind, which is blocked: it is dropped.
+fn forget_file_limit() {
+    // SAFETY: neither disposition has code of ours; a signal that is ignored is dropped though it is blocked (signal(7)).
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod acts;
 mod call;
+mod kernel;
 mod mounts;
 mod process;
 mod report;
@@ -15,6 +16,7 @@ mod wait;
 
 pub(crate) use acts::{Mark, log_texts};
 pub(crate) use call::{Foreground, Output};
+pub(crate) use kernel::{NO_PIDFD_GET_INFO, Refused, can_refuse, no_links, refusing, without_proc};
 #[allow(unused_imports, reason = "tests of alarms use the rest")]
 pub(crate) use mounts::{Mount, with_mounts, with_status_on_a_small_disk};
 pub(crate) use process::{Pid, alive, is_root, process_stat, signal};
