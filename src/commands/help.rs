@@ -23,7 +23,8 @@ supervise keeps one program running, and says in its status directory how it far
   -h, --help                   says this
 
 To the running supervise:  echo d > STATUS_DIR/svcontrol   (u up, d down, o once, k kill, x exit, p pause,
-c continue, t i h a q 1 2 signals, s alarms off, n alarms on, r read CONF again)
+c continue, t i h a q 1 2 signals, s alarms off, n alarms on, r read CONF again, U upgrade to the version that
+is installed now)
 
 Exit codes: 0 it is supervised (100 wrong use or conf, 110 no status directory, 111 a system call failed or
 another supervise is there). In the foreground: 0 told to exit, 1 gave up.

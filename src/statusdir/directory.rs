@@ -67,6 +67,12 @@ impl Directory {
         Ok(Self { fd, path: path.to_owned() })
     }
 
+    /// One that a predecessor in this process had open. `path`: by which name.
+    #[must_use]
+    pub fn inherited(fd: OwnedFd, path: &Path) -> Self {
+        Self { fd, path: path.to_owned() }
+    }
+
     /// The path by which it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -1,7 +1,5 @@
 //! From a command line to a supervise that holds its lock: everything before the first decision.
 
-use std::ffi::OsStr;
-
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -11,16 +9,16 @@ use super::command::{Running, ServiceCommand, words_of};
 use super::conf::{ConfFile, Loaded, load};
 use super::debts::Debts;
 use super::options::{Options, StartError};
+use super::parts::Parts;
 use super::predecessor::Predecessor;
-use super::publish::Publisher;
 use super::svalarm::Svalarm;
+use super::texts;
 use super::texts::{Line, not_a_fifo};
-use super::turn::{Ready, Supervisor, Troubles};
-use super::{Caller, texts};
-use crate::alarm;
+use super::turn::{Supervisor, Troubles};
+use super::upgrade::Upgrade;
 use crate::config::Settings;
 use crate::policy::{Event, Policy};
-use crate::statusdir::{Control, Directory, Lock, LockError, Logs, OkFifo};
+use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo};
 use crate::sys::{self, why};
 use crate::text::escape;
 
@@ -103,16 +101,9 @@ impl Supervisor {
         let control = Control::open(&dir, |name| lines.push(not_a_fifo(&at, name)))
             .map_err(|(name, errno)| system("make the fifo", name, errno))?;
         let ok = OkFifo::open(&dir).map_err(|errno| system("make the fifo", "ok", errno))?;
-        let watched = sys::watch_directory(std::os::fd::AsFd::as_fd(&dir)).is_ok();
         if let Ok(null) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
             let _ = nix::unistd::dup2_stdin(&null);
         }
-        let settings = &loaded.settings;
-        let mut logs = Logs::new(settings.log_max_size, settings.log_backups);
-        for (name, errno) in logs.open(&dir) {
-            lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
-        }
-        conf_lines(&loaded, if loaded.read { "" } else { "; no alarm policy" }, &mut lines);
         let mut running = command.running.clone();
         if let Some(service) = predecessor.service.as_ref()
             && predecessor.command != command.number
@@ -121,69 +112,46 @@ impl Supervisor {
             let words = words_of(service.pid());
             running = words.as_deref().and_then(ServiceCommand::new).map_or(Running::default(), |known| known.running);
         }
-        let undelivered = alarm::count(&dir).unwrap_or_else(|errno| {
-            lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
-            0
-        });
         let now = sys::now();
-        let policy = Policy::new(settings.rules(hook_rules(&options)));
+        let policy = Policy::new(loaded.settings.rules(hook_rules(&options)));
         let adopted = predecessor.service.is_some();
         let pid_changed = predecessor.ledger.filter(|_| adopted).map_or(now.stamp, |ledger| ledger.started_at);
-        let mut supervisor = Self {
-            first: Some(Event::Begin { taken: predecessor.ledger, found: predecessor.found }),
-            conf: conf_file(&loaded, now.stamp, ConfFile::default()),
-            conf_generation: 0,
-            settings: loaded.settings,
-            host: host_name(),
-            debts: Debts::take_over(predecessor.debts),
-            service: predecessor.service,
-            publisher: Publisher::default(),
-            caller: Caller::none(),
-            troubles,
-            ready: Ready::default(),
-            woken: sys::Wakeup::default(),
-            report: None,
-            not_started: None,
-            refused_file: None,
-            hook: None,
-            late: None,
-            exit_code: None,
-            adopted,
-            at,
+        let first = Some(Event::Begin { taken: predecessor.ledger, found: predecessor.found });
+        let (service, debts) = (predecessor.service, Debts::take_over(predecessor.debts));
+        let parts = Parts {
             options,
+            at,
             dir,
             lock,
             control,
             ok,
-            watched,
             signals,
-            logs,
+            loaded,
             claim,
             boot,
-            alarmed: running.clone(),
-            running,
             command,
+            running,
             policy,
+            first,
+            service,
             pid_changed,
-            undelivered,
+            adopted,
+            debts,
+            troubles,
             svalarm: Svalarm::default(),
-            now,
+            upgrade: Upgrade::none(sys::started_from()),
             lines,
         };
-        supervisor.look_for_svalarm();
-        if undelivered > 0 {
-            supervisor.deliver_now();
-        }
-        Ok(supervisor)
+        Ok(parts.assemble())
     }
 }
 
 /// The status directory as the operator named it, for texts.
-fn path_text(options: &Options) -> String {
+pub(super) fn path_text(options: &Options) -> String {
     escape(options.module.path().as_os_str().as_encoded_bytes())
 }
 
-fn command(options: &Options, loaded: &Loaded) -> Result<ServiceCommand, StartError> {
+pub(super) fn command(options: &Options, loaded: &Loaded) -> Result<ServiceCommand, StartError> {
     let usage = |text: &str| StartError::new(StartError::USAGE, text);
     let words = options
         .command
@@ -212,7 +180,7 @@ fn check(loaded: &Loaded, command: &Result<ServiceCommand, StartError>) -> Resul
 /// A file that is no conf at all has a problem in every line.
 const PROBLEMS_SHOWN: usize = 50;
 
-fn problem_texts(loaded: &Loaded) -> Vec<String> {
+pub(super) fn problem_texts(loaded: &Loaded) -> Vec<String> {
     let mut texts: Vec<String> = loaded.problems.iter().take(PROBLEMS_SHOWN).cloned().collect();
     let more = loaded.problems.len() - texts.len();
     if more > 0 {
@@ -242,9 +210,4 @@ pub(super) fn conf_file(loaded: &Loaded, now: crate::policy::Stamp, old: ConfFil
 pub(super) fn has_recipients(settings: &Settings) -> bool {
     let mail = !settings.alarm_mail.is_empty() && settings.mail_transport != Some(crate::config::Transport::None);
     mail || !settings.alarm_gsm.is_empty() || settings.alarm_exec.is_some() || settings.alarm_webhook.is_some()
-}
-
-fn host_name() -> String {
-    let name = nix::unistd::gethostname().unwrap_or_default();
-    escape(OsStr::as_encoded_bytes(&name))
 }

@@ -4,6 +4,7 @@
 mod clock;
 mod errno;
 mod fds;
+mod own;
 mod pidfd;
 mod proc_stat;
 mod process;
@@ -13,7 +14,11 @@ mod spawn;
 
 pub use clock::{BOOT_ID, LocalTime, boot_id, boot_ns, local_time, now};
 pub use errno::{why, why_io};
-pub use fds::{close_from, close_on_exec_from, lock_exclusively, open_owned_link, set_pipe_size, watch_directory};
+pub use fds::{
+    close_from, close_on_exec_from, inherited, lock_exclusively, open_owned_link, pass_exec, set_pipe_size,
+    watch_directory,
+};
+pub use own::{set_name_after, started_from, take_variable};
 pub use pidfd::{ExitStatus, Pidfd};
 pub use proc_stat::{ProcStat, all_processes};
 pub use process::{Forked, Reaped, Target, ends_with_parent, fork_background, kill, reap_next, set_ended_by_parent};

@@ -68,7 +68,13 @@ impl Pidfd {
             let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0))?;
             OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::EBADF)?)
         };
-        Ok(Self { fd, pid, group: getpgid(Some(pid)).ok() })
+        Ok(Self::of(fd, pid))
+    }
+
+    /// One that a predecessor in this process had opened, for this pid.
+    #[must_use]
+    pub fn of(fd: OwnedFd, pid: Pid) -> Self {
+        Self { fd, pid, group: getpgid(Some(pid)).ok() }
     }
 
     /// The pid.
