@@ -25,6 +25,8 @@ mod start;
 mod status_directory;
 mod stopping;
 mod succession;
+mod take_over;
+mod take_over_refused;
 mod upgrade;
 mod upgrade_moments;
 mod upgrade_refused;

@@ -62,6 +62,7 @@ struct Typed {
     /// The form of daemontools: no option names the status directory.
     bare: bool,
     check: bool,
+    take_over: bool,
     /// By a supervise that is to be upgraded; for nobody else.
     asked: bool,
 }
@@ -80,6 +81,7 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
             Long("log") => typed.log = Some(parser.value()?),
             Long("foreground") => typed.foreground = true,
             Long("check") => typed.check = true,
+            Long("take-over") => typed.take_over = true,
             Long("can-go-on") => typed.asked = true,
             Short('v') | Long("version") => return Ok(Asked::Version),
             Short('h') | Long("help") => return Ok(Asked::Help),
@@ -136,7 +138,8 @@ impl Typed {
             Some(b"inherit") => true,
             Some(other) => return misuse(format!("--log {}: `files` or `inherit` is meant", escape(other))),
         };
-        let options = Options { module, command, conf, hook, inherit_output, warnings };
+        let take_over = self.take_over;
+        let options = Options { module, command, conf, hook, inherit_output, take_over, warnings };
         Ok(if self.asked { Asked::CanGoOn { options } } else { Asked::Run { options, foreground } })
     }
 

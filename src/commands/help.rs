@@ -7,6 +7,7 @@ supervise keeps one program running, and says in its status directory how it far
   supervise -p STATUS_DIR [-F CONF] [-r HOOK] [-t SECONDS] [COMMAND [ARG]...]
   supervise [-F CONF] [-r HOOK] [-t SECONDS] -u STATUS_DIR COMMAND [ARG]...
   supervise STATUS_DIR COMMAND [ARG]...                                   in the foreground
+  supervise --take-over -p STATUS_DIR ...                                 replaces a living supervise
   supervise --check -F CONF [-p STATUS_DIR]                               reads CONF, starts nothing
 
   -p, --status-dir STATUS_DIR  .../status/NAME; NAME is the module's name
@@ -18,6 +19,8 @@ supervise keeps one program running, and says in its status directory how it far
   -u                           ends the options: STATUS_DIR and COMMAND follow
       --foreground             stays in the foreground
       --log files|inherit      the service writes to __stdout and __stderr, or where supervise does
+      --take-over              replaces the supervise that holds the lock, the classic program included, under its
+                               service; if anything is not as it should be, nothing is changed
       --check                  says what each module gets from CONF, and everything that is wrong with it
   -v, --version                says the version
   -h, --help                   says this

@@ -85,6 +85,17 @@ impl ClaimFile {
         Ok((Self { file, written: None }, left))
     }
 
+    /// Writes a claim for somebody else. Where that fails, all is as it was.
+    pub(super) fn put(dir: &Directory, claim: Claim) -> Result<(), Errno> {
+        let was_there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        let opened = Self::open(dir).map_err(OpenFailed::errno);
+        let written = opened.and_then(|(mut file, _)| file.fill().and_then(|()| file.write(claim)));
+        if written.is_err() && !was_there {
+            let _ = unlinkat(dir, NAME, UnlinkatFlags::NoRemoveDir); // there may be none
+        }
+        written
+    }
+
     /// Reads what the file says now, and changes nothing.
     pub(super) fn read(dir: &Directory) -> Result<Left, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;

@@ -5,6 +5,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::claim_file::{ClaimFile, Left, OpenFailed};
+use super::classic;
 use super::command::{Running, ServiceCommand, words_of};
 use super::conf::{ConfFile, Loaded, load};
 use super::debts::Debts;
@@ -12,6 +13,7 @@ use super::options::{Options, StartError};
 use super::parts::Parts;
 use super::predecessor::Predecessor;
 use super::svalarm::Svalarm;
+use super::take_over::{Successor, TakenOver, take_over};
 use super::texts;
 use super::texts::{Line, not_a_fifo};
 use super::turn::{Supervisor, Troubles};
@@ -42,6 +44,13 @@ impl Supervisor {
         }
         let dir = Directory::make(options.module.path())
             .map_err(|error| StartError::new(StartError::DIRECTORY, error.to_string()))?;
+        for name in ["status", "state"] {
+            if dir.has_folder(name) {
+                return Err(system("write", name, Errno::EISDIR)); // perhaps the status directory of another module
+            }
+        }
+        let boot = sys::boot_id();
+        let taken_over = take_over_if_asked(&options, &dir, &boot, &loaded, &command)?;
         let lock = Lock::take(&dir).map_err(|error| {
             let text = match &error {
                 LockError::Held(_) => format!("unable to lock {at}/lock: {error}"),
@@ -49,11 +58,6 @@ impl Supervisor {
             };
             StartError::new(StartError::SYSTEM, text)
         })?;
-        for name in ["status", "state"] {
-            if dir.has_folder(name) {
-                return Err(system("write", name, Errno::EISDIR)); // perhaps the status directory of another module
-            }
-        }
         let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
         let (claim, left) = match ClaimFile::open(&dir) {
             Ok((file, left)) => (Some(file), left),
@@ -79,7 +83,17 @@ impl Supervisor {
                 None
             }
         };
-        let boot = sys::boot_id();
+        let left = match taken_over.as_ref() {
+            None if options.take_over => {
+                let command = command.as_ref().ok().map(|command| (&command.running, command.number));
+                classic::claim_where_none_lives(left, &dir, &boot, command, &mut lines)
+            }
+            None => left,
+            Some(taken_over) => {
+                lines.push(Line::notice(format!("took over from the supervise that was pid {}", taken_over.pid)));
+                left
+            }
+        };
         let predecessor = Predecessor::from_claim(left, &boot).map_err(|doubt| {
             let (pid, cause) = (doubt.pid, doubt.cause);
             let text =
@@ -87,15 +101,17 @@ impl Supervisor {
             StartError::new(StartError::SYSTEM, text)
         })?;
         let command = match predecessor.service.as_ref() {
-            None => {
+            // Where one was taken over, whose service has died in this moment, there is no way back.
+            None if taken_over.is_none() => {
                 check(&loaded, &command)?;
                 command?
             }
             // A service that lives is not left alone because of a conf.
-            Some(service) => command.or_else(|error| {
+            service => command.or_else(|error| {
                 lines
                     .extend(error.lines.iter().map(|text| Line::warning(format!("{text}; it goes on as it runs now"))));
-                words_of(service.pid()).as_deref().and_then(ServiceCommand::new).ok_or(error)
+                let words = service.and_then(|service| words_of(service.pid()));
+                words.as_deref().and_then(ServiceCommand::new).ok_or(error)
             })?,
         };
         let control = Control::open(&dir, |name| lines.push(not_a_fifo(&at, name)))
@@ -144,6 +160,22 @@ impl Supervisor {
         };
         Ok(parts.assemble())
     }
+}
+
+fn take_over_if_asked(
+    options: &Options,
+    dir: &Directory,
+    boot: &str,
+    loaded: &Loaded,
+    command: &Result<ServiceCommand, StartError>,
+) -> Result<Option<TakenOver>, StartError> {
+    if !options.take_over {
+        return Ok(None);
+    }
+    let can_start = check(loaded, command).is_ok();
+    let command = command.as_ref().ok().map(|command| (&command.running, command.number));
+    take_over(dir, Successor { boot, command, can_start })
+        .map_err(|doubt| StartError::new(StartError::SYSTEM, format!("unable to take over: {doubt}")))
 }
 
 /// The status directory as the operator named it, for texts.
