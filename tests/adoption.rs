@@ -83,7 +83,7 @@ fn with_kill_mode_group_commands_reach_the_group_of_an_adopted_service() {
 }
 
 /// Whether the kernel tells the exit status of a process that is not a child: Linux 6.15 does.
-fn kernel_tells_exit_statuses() -> bool {
+pub(crate) fn kernel_tells_exit_statuses() -> bool {
     let release = nix::sys::utsname::uname().expect("uname cannot fail").release().to_string_lossy().into_owned();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))

@@ -214,6 +214,36 @@ fn a_taker_that_is_killed_leaves_a_holder_that_goes_on_or_a_successor_s_claim() 
 }
 
 #[test]
+fn one_that_hears_nothing_for_a_second_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.program(example("classic"));
+    command.args(["-p", "status/app", "./service", "ready"]);
+    sandbox.run(command).expect_code(0);
+    let service = sandbox.until_ready();
+    sandbox.take_over("ready").expect_code(0);
+    assert_eq!((sandbox.record().pid, sandbox.value("adopted").as_deref()), (Some(service), Some("yes")));
+}
+
+#[test]
+fn our_own_svalarm_is_no_child_that_counts() {
+    let sandbox = Sandbox::new();
+    // A server that takes the connection and says nothing.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = server.local_addr().expect("it is bound").port();
+    sandbox.write_conf(&ALARMED.replace("127.0.0.1:1", &format!("127.0.0.1:{port}")));
+    sandbox.start("ready", &[]);
+    let first = sandbox.until_ready();
+    signal(first, Signal::SIGKILL);
+    let service = sandbox.until_ready_after(first);
+    let _connection = server.accept().expect("svalarm delivers");
+    let old = sandbox.supervise_pid();
+    let children = sandbox.processes().into_iter().filter(|pid| process_stat(*pid).is_some_and(|it| it.parent == old));
+    assert_eq!(children.count(), 2);
+    sandbox.take_over("ready").expect_code(0);
+    assert_eq!((sandbox.record().pid, alive(old)), (Some(service), false));
+}
+
+#[test]
 fn one_that_was_stopped_before_is_taken_over_too() {
     let sandbox = Sandbox::new();
     let classic = sandbox.start_classic(&[], "ready");

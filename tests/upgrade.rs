@@ -9,8 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::sys::signal::Signal;
 
-use crate::adoption::ALARMED;
-use crate::common::{Foreground, Pid, Sandbox, alive, eventually, process_stat, signal, supervise_program};
+use crate::adoption::{ALARMED, kernel_tells_exit_statuses};
+use crate::common::{
+    Foreground, Pid, Sandbox, alive, eventually, is_root, process_stat, signal, skip, supervise_program,
+};
 
 /// Version of the next program, as long as that of the built one.
 pub(crate) const NEXT: &str = "9.8.7";
@@ -295,6 +297,27 @@ fn an_adopted_service_stays_adopted_and_its_exit_is_noticed() {
     sandbox.until_exits(1);
     sandbox.until_value("adopted", "no");
     assert_eq!(sandbox.value("last_exit_expected").as_deref(), Some("yes"));
+}
+
+#[test]
+fn the_late_status_of_an_adopted_service_is_waited_for() {
+    if !is_root() || !kernel_tells_exit_statuses() {
+        return skip("only another user's supervise, on Linux 6.15 and later, has to wait for a status");
+    }
+    const USER: u32 = 65534;
+    let sandbox = Sandbox::new();
+    sandbox.give_to(USER);
+    let args = ["-p", "status/app", "-f", "./service line starts ready"];
+    sandbox.run(sandbox.command_as(USER, &args)).expect_code(0);
+    let service = sandbox.until_ready();
+    sandbox.kill_supervise();
+    sandbox.run(sandbox.command_as(USER, &args)).expect_code(0);
+    let supervise = sandbox.supervise_pid();
+    signal(service, Signal::SIGKILL);
+    sandbox.write_control(b"U");
+    eventually(&sandbox, "it is upgraded", || sandbox.value("upgraded").is_some());
+    sandbox.until_ready_after(service);
+    assert_eq!((sandbox.value("last_exit").as_deref(), sandbox.supervise_pid()), (Some("signal KILL"), supervise));
 }
 
 #[test]

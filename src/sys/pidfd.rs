@@ -193,3 +193,32 @@ impl AsFd for Pidfd {
         self.fd.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_group_that_it_did_not_lead_is_found() {
+        let sleep = |group: i32| Command::new("sleep").arg("1000").process_group(group).spawn().unwrap();
+        let mut leader = sleep(0);
+        let group = i32::try_from(leader.id()).unwrap();
+        let (mut member, mut left, mut other) = (sleep(group), sleep(group), sleep(0));
+        let process = Pidfd::open(Pid::from_raw(i32::try_from(member.id()).unwrap())).unwrap();
+        // Those that are left were started a clock tick before the end at least, or they might be strangers.
+        let tick = std::time::Duration::from_nanos(1_000_000_000 / Pidfd::ticks_a_second());
+        std::thread::sleep(2 * tick);
+        process.signal(Target::Process, Signal::SIGKILL).unwrap();
+        member.wait().unwrap();
+        assert!(!process.is_unreaped());
+        process.signal(Target::Group, Signal::SIGKILL).unwrap();
+        for process in [&mut leader, &mut left] {
+            assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGKILL));
+        }
+        assert_eq!(other.try_wait().unwrap(), None, "another group is not meant");
+        other.kill().and_then(|()| other.wait()).unwrap();
+    }
+}

@@ -9,6 +9,7 @@
 //! fail        says yes and ends with 3
 //! no REASON   says no, for this reason
 //! locked      says yes, after it has taken from its own file the right to be executed
+//! swapped     says yes, after it has put `./junk` in the place of its own file
 //! ```
 
 use std::io::Write as _;
@@ -24,7 +25,10 @@ fn main() {
     let asked = std::env::args().nth(1).as_deref() == Some("--can-go-on");
     let answer = fs::read_to_string("answer").unwrap_or_default();
     match answer.trim() {
-        _ if !asked => process::exit(98),
+        _ if !asked => {
+            fs::write("executed", "").expect("the current folder is writable");
+            process::exit(98)
+        }
         "junk" => say(b"yes\n"),
         "flood" => loop {
             say(&[b'y'; 4096]);
@@ -42,6 +46,10 @@ fn main() {
         }
         "locked" => {
             fs::set_permissions("/proc/self/exe", fs::Permissions::from_mode(0o600)).expect("its own file");
+            say(YES);
+        }
+        "swapped" => {
+            fs::rename("junk", "bin/supervise").expect("both are there");
             say(YES);
         }
         other => {
