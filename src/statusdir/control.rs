@@ -62,6 +62,17 @@ impl Control {
         Ok(Self { fifos })
     }
 
+    /// Opens what is there, and neither makes nor changes anything.
+    ///
+    /// # Errors
+    /// `ENOENT`: there is no fifo; else what open(2) says.
+    pub fn open_existing(dir: &Directory) -> Result<Vec<OwnedFd>, Errno> {
+        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let names = NAMES.into_iter().filter(|name| stat(dir, name).is_some_and(|stat| is_fifo(&stat)));
+        let fifos = names.map(|name| openat(dir, name, flags, Mode::empty())).collect::<Result<Vec<_>, _>>()?;
+        if fifos.is_empty() { Err(Errno::ENOENT) } else { Ok(fifos) }
+    }
+
     /// Those that a predecessor in this process had open.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::hand_over::HandOver;
 use super::options::Options;
 use super::setup::problem_texts;
 use crate::statusdir::Directory;
-use crate::sys::{why, why_io};
+use crate::sys::why;
 use crate::text::{escape, printable};
 
 /// The hidden option that asks. It stands before the words of the running one's own command line, so that those are
@@ -53,9 +53,10 @@ fn judge(options: &Options, handed: impl Read) -> Result<(), String> {
     if !readable {
         return Err(format!("it can't read {at}/claim"));
     }
-    let state = std::fs::read_to_string(path.join("state"))
-        .map_err(|error| format!("unable to read {at}/state: {}", why_io(&error)))?;
-    if !state.lines().any(|line| line == format!("supervise : {}", handed.supervise)) {
+    // The pid stands among the first lines.
+    let state = dir.read("state", 4096).map_err(|errno| format!("unable to read {at}/state: {}", why(errno)))?;
+    let supervise = format!("supervise : {}", handed.supervise);
+    if !state.split(|&byte| byte == b'\n').any(|line| line == supervise.as_bytes()) {
         return Err(format!("{at}/state is not of the supervise that asks"));
     }
     let loaded = load(&options.conf, options.module.name());

@@ -1,7 +1,5 @@
 //! What a record says of the service of a classic program, as the claim that this one would have written.
 
-use std::fs;
-
 use nix::unistd::Pid;
 
 use super::command::{Running, words_of};
@@ -16,8 +14,8 @@ const APART_NS: u64 = 2_000_000_000;
 
 /// The status record. `None`: there is none, or these are not the bytes of one.
 pub(super) fn record(dir: &Directory) -> Option<Record> {
-    // Only ever read: a link leads to bytes that are a record, or not.
-    Record::decode(&fs::read(dir.path().join("status")).ok()?)
+    // One byte more than it has: what is longer is none.
+    Record::decode(&dir.read("status", Record::LEN + 1).ok()?)
 }
 
 /// The process that a record names.

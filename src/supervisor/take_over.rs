@@ -8,10 +8,9 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
-use nix::sys::stat::Mode;
 use nix::sys::time::TimeSpec;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, geteuid, pipe2};
@@ -21,7 +20,7 @@ use super::classic;
 use super::command::Running;
 use super::predecessor::Predecessor;
 use crate::policy::Moment;
-use crate::statusdir::{Claim, Directory, has_open, holds_lock, lock_holders, lock_is_held};
+use crate::statusdir::{Claim, Control, Directory, has_open, holds_lock, lock_holders, lock_is_held};
 use crate::sys::{Forked, Pidfd, ProcStat, Target, Waits, all_processes, fork_background, now, why, why_io};
 
 /// A supervise that is busy is tried again for so long: the classic program hears nothing for a second after a start.
@@ -89,18 +88,10 @@ impl<'a> Holder<'a> {
         if owner != geteuid().as_raw() {
             return Err(format!("pid {pid}, which holds the lock, runs as another user (uid {owner})"));
         }
-        let mut fifos = Vec::new();
-        for name in ["svcontrol", "control"] {
-            let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            match openat(dir, name, flags, Mode::empty()) {
-                Ok(fifo) => fifos.push(fifo),
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(format!("unable to open {name}: {}", why(errno))),
-            }
-        }
-        if fifos.is_empty() {
-            return Err(format!("pid {pid} holds the lock and has no control fifo: it is no supervise"));
-        }
+        let fifos = Control::open_existing(dir).map_err(|errno| match errno {
+            Errno::ENOENT => format!("pid {pid} holds the lock and has no control fifo: it is no supervise"),
+            errno => format!("unable to open the control fifo: {}", why(errno)),
+        })?;
         Ok(Self { dir, process, fifos })
     }
 
