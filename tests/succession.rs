@@ -173,6 +173,9 @@ fn left_down() -> Sandbox {
     sandbox.until_value("window_exits", "1");
     sandbox.write_control(b"sd");
     sandbox.until_state("down");
+    let supervise = sandbox.supervise_pid();
+    // One that still delivers would stay for good where no supervise lives.
+    eventually(&sandbox, "svalarm has ended", || sandbox.processes() == [supervise]);
     sandbox.kill_supervise();
     // An svalarm may have stayed; between its fork and its exec it holds the lock too.
     eventually(&sandbox, "the lock is free", || sandbox.lock_is_free());

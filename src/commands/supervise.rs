@@ -13,13 +13,14 @@ use super::arguments::{Asked, read};
 use super::check::check;
 use super::help::HELP;
 use crate::exit_code;
-use crate::supervisor::{Caller, Options, Supervisor};
+use crate::supervisor::{Caller, HandOver, Options, Supervisor, can_go_on};
 use crate::sys::{Forked, close_from, close_on_exec_from, fork_background, why};
 
 /// Runs `supervise` with these arguments, the program's name not included, and returns its exit code: 0 done, 1 gave
 /// up, 100 wrong use or conf, 110 no status directory, 111 a system call failed or the lock is held.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let handed = HandOver::take();
     let asked = match read(arguments) {
         Ok(asked) => asked,
         Err(error) => {
@@ -38,12 +39,25 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 Err(_) => exit_code::SYSTEM, // nobody reads the answer
             }
         }
+        Asked::CanGoOn { options } => answer(&can_go_on(&options, io::stdin().lock())),
         Asked::Run { options, foreground } => {
-            if foreground {
-                close_on_exec_from(3);
-                serve(options, Caller::none())
-            } else {
-                background(options)
+            let is_upgrade = handed.is_some();
+            let resumed = handed.flatten().and_then(|handed| Supervisor::resume(options.clone(), handed));
+            match resumed {
+                Some(supervisor) => {
+                    close_on_exec_from(3);
+                    supervisor.run(Caller::answered())
+                }
+                None if !foreground => background(options),
+                None => {
+                    // What it could not use of a hand-over it must not hold: the lock is to be taken anew.
+                    if is_upgrade {
+                        close_from(3)
+                    } else {
+                        close_on_exec_from(3)
+                    }
+                    serve(options, Caller::none())
+                }
             }
         }
     }
@@ -108,7 +122,11 @@ fn serve(options: Options, mut caller: Caller) -> u8 {
 }
 
 fn print(text: &str) -> u8 {
-    match io::stdout().write_all(text.as_bytes()) {
+    answer(text.as_bytes())
+}
+
+fn answer(bytes: &[u8]) -> u8 {
+    match io::stdout().write_all(bytes) {
         Ok(()) => 0,
         Err(_) => exit_code::SYSTEM,
     }

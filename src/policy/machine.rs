@@ -185,6 +185,7 @@ impl Policy {
             Command::AlarmsOff => self.ledger.alarms_off = true,
             Command::AlarmsOn => self.ledger.alarms_off = false,
             Command::Reload => out.push(Action::ReadConf),
+            Command::Upgrade => out.push(Action::Upgrade),
         }
     }
 

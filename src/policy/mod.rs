@@ -11,6 +11,7 @@ mod exits;
 mod ledger;
 mod machine;
 mod rules;
+mod standing;
 mod time;
 
 pub use action::{Action, Alarm, AlarmKind, Next, Sig, Told};
@@ -20,6 +21,7 @@ pub use exits::EXPLAINS;
 pub use ledger::{LastExit, Ledger, Wanted, Window};
 pub use machine::{Policy, State, View};
 pub use rules::{HookRules, Rules};
+pub use standing::Standing;
 pub use time::{Moment, Now, Stamp};
 
 #[cfg(test)]

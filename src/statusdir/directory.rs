@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 
 /// An open status directory.
@@ -69,6 +69,12 @@ impl Directory {
         Ok(Self { fd, path: path.to_owned() })
     }
 
+    /// One that a predecessor in this process had open. `path`: by which name.
+    #[must_use]
+    pub fn inherited(fd: OwnedFd, path: &Path) -> Self {
+        Self { fd, path: path.to_owned() }
+    }
+
     /// The path by which it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -80,6 +86,19 @@ impl Directory {
     pub fn has_folder(&self, name: &str) -> bool {
         fstatat(self, name, AtFlags::AT_SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+    }
+
+    /// Reads a file of at most so many bytes, never through a link and never waiting.
+    ///
+    /// # Errors
+    /// What open(2) and read(2) say.
+    pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = openat(self, name, flags, Mode::empty())?;
+        let mut bytes = vec![0; limit];
+        let length = nix::unistd::read(&file, &mut bytes)?;
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// Opens one of the service's output files, following only a link of root's or our own.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::sys::why;
 /// unlocks it: the end of its holders does.
 #[derive(Debug)]
 pub struct Lock {
-    _file: OwnedFd,
+    file: OwnedFd,
 }
 
 /// Why the lock was not to be had.
@@ -43,6 +43,12 @@ impl Lock {
     const PATIENCE: Duration = Duration::from_secs(1);
     const BETWEEN: Duration = Duration::from_millis(10);
 
+    /// The one that a predecessor in this process held, and never let go.
+    #[must_use]
+    pub fn inherited(file: OwnedFd) -> Self {
+        Self { file }
+    }
+
     /// Takes the lock, and waits up to a second for it: the children of a supervise that was killed hold it until
     /// their exec.
     ///
@@ -54,7 +60,7 @@ impl Lock {
             let file = open(directory).map_err(LockError::System)?;
             match crate::sys::lock_exclusively(file.as_fd()) {
                 // Somebody may have put another file in its place since it was opened: that one counts.
-                Ok(()) if is_in_place(directory, &file) => return Ok(Self { _file: file }),
+                Ok(()) if is_in_place(directory, &file) => return Ok(Self { file }),
                 Ok(()) if waited >= Self::PATIENCE => return Err(LockError::System(Errno::ESTALE)),
                 Err(Errno::EWOULDBLOCK) if waited >= Self::PATIENCE => {
                     return Err(LockError::Held(holder(directory, &file)));
@@ -66,6 +72,12 @@ impl Lock {
                 Err(errno) => return Err(LockError::System(errno)),
             }
         }
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -17,6 +17,10 @@ pub struct LongRecord<'a> {
     pub supervise: u32,
     /// The version of supervise.
     pub version: &'a str,
+    /// When it took the place of another version.
+    pub upgraded: Option<Stamp>,
+    /// Why the last attempt to upgrade failed, after its time.
+    pub upgrade_problem: Option<&'a str>,
     /// The words of the command, joined by blanks.
     pub command: &'a [u8],
     /// The path of supervise.conf.
@@ -65,6 +69,12 @@ impl LongRecord<'_> {
         line("module", &escape(self.module));
         line("supervise", &self.supervise.to_string());
         line("version", self.version);
+        if let Some(upgraded) = self.upgraded {
+            line("upgraded", &time(upgraded));
+        }
+        if let Some(problem) = self.upgrade_problem {
+            line("upgrade_problem", &escape(problem.as_bytes()));
+        }
         line("command", &escape(self.command));
         if let Some(conf) = self.conf {
             line("conf", &escape(conf));
@@ -134,6 +144,8 @@ mod tests {
             module: b"a\nb\\\xff\xe5\xba\x94",
             supervise: 7,
             version: "0.1.0",
+            upgraded: Some(Stamp(4_000_000_000)),
+            upgrade_problem: Some("5.0 no\nanswer"),
             command: b"sleep 1",
             conf: Some(b"supervise.conf"),
             conf_read: Some(Stamp(1_000_000_001)),
@@ -160,7 +172,8 @@ mod tests {
         };
         assert_eq!(
             full.encode(),
-            "module : a\\x0ab\\x5c\\xff应\nsupervise : 7\nversion : 0.1.0\ncommand : sleep 1\nconf : supervise.conf\n\
+            "module : a\\x0ab\\x5c\\xff应\nsupervise : 7\nversion : 0.1.0\nupgraded : 4.000000000\n\
+             upgrade_problem : 5.0 no\\x0aanswer\ncommand : sleep 1\nconf : supervise.conf\n\
              conf_read : 1.000000001\nconf_problem : 3: x: unknown\npid : 8\nstate : up\nsince : 2.500000000\n\
              wanted : once\npaused : yes\nalarms : no\nadopted : yes\nnext_start : 3.000000000\n\
              last_exit : signal SEGV core\nlast_exit_at : 2.000000000\nlast_ran : 1.500000000\n\

@@ -39,6 +39,25 @@ pub(super) enum OpenFailed {
     Unreadable(Errno),
 }
 
+impl OpenFailed {
+    pub(super) fn errno(self) -> Errno {
+        match self {
+            Self::NotMade(errno) | Self::Unreadable(errno) => errno,
+        }
+    }
+}
+
+fn left_in(file: &OwnedFd) -> Result<Left, Errno> {
+    let mut bytes = vec![0; ClaimBlock::SIZE];
+    let length = pread(file, &mut bytes, 0)?;
+    bytes.truncate(length);
+    Ok(match Claim::decode(&bytes) {
+        Some(claim) => Left::Claim(Box::new(claim)),
+        None if bytes.iter().any(|&byte| byte != b'\n') => Left::Damaged,
+        None => Left::Nothing,
+    })
+}
+
 fn is_file(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
 }
@@ -59,15 +78,32 @@ impl ClaimFile {
         let mode = Mode::from_bits_truncate(0o600);
         let file = openat(dir, NAME, flags, mode)?;
         let _ = fchmod(&file, mode); // less the umask otherwise
-        let mut bytes = vec![0; ClaimBlock::SIZE];
-        let length = pread(&file, &mut bytes, 0)?;
-        bytes.truncate(length);
-        let left = match Claim::decode(&bytes) {
-            Some(claim) => Left::Claim(Box::new(claim)),
-            None if something_else || bytes.iter().any(|&byte| byte != b'\n') => Left::Damaged,
-            None => Left::Nothing,
+        let left = match left_in(&file)? {
+            Left::Nothing if something_else => Left::Damaged,
+            left => left,
         };
         Ok((Self { file, written: None }, left))
+    }
+
+    /// Writes a claim for somebody else. Where that fails, all is as it was.
+    pub(super) fn put(dir: &Directory, claim: Claim) -> Result<(), Errno> {
+        let was_there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        let opened = Self::open(dir).map_err(OpenFailed::errno);
+        let written = opened.and_then(|(mut file, _)| file.fill().and_then(|()| file.write(claim)));
+        if written.is_err() && !was_there {
+            let _ = unlinkat(dir, NAME, UnlinkatFlags::NoRemoveDir); // there may be none
+        }
+        written
+    }
+
+    /// Reads what the file says now, and changes nothing.
+    pub(super) fn read(dir: &Directory) -> Result<Left, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        match openat(dir, NAME, flags, Mode::empty()) {
+            Ok(file) => left_in(&file),
+            Err(Errno::ENOENT) => Ok(Left::Nothing),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Fills the file to its size, so that no later write needs room.

@@ -19,6 +19,8 @@ pub struct Options {
     pub hook: Option<Hook>,
     /// The service writes where supervise's own output goes, instead of to `__stdout` and `__stderr`.
     pub inherit_output: bool,
+    /// A living supervise of this status directory is to be replaced.
+    pub take_over: bool,
     /// What is odd about the command line, for the log and the caller.
     pub warnings: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! The process that delivers the alarms: when it is started, and what follows its end.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
+use super::helper::Helper;
 use super::setup::has_recipients;
 use super::texts::Line;
 use super::turn::Supervisor;
 use crate::alarm;
 use crate::policy::{Ended, Moment};
 use crate::statusdir::ended_text;
-use crate::sys::{Launch, Output, Program, launch, now, read_reports, why};
+use crate::sys::{Launch, Output, Program, launch, now, why};
 
 /// Another svalarm serves the spool, and was told to look. It ends soon, or does the work.
 const AFTER_BUSY: Duration = Duration::from_secs(10);
@@ -34,7 +35,7 @@ const EXECUTION: Duration = Duration::from_secs(1);
 /// The svalarm of one supervise.
 #[derive(Debug, Default)]
 pub(super) struct Svalarm {
-    running: Option<(Pid, OwnedFd)>,
+    pub(super) running: Option<Helper>,
     /// A message was stored since it was started.
     again: bool,
     /// When the next one is to be started.
@@ -49,12 +50,17 @@ fn program() -> Option<PathBuf> {
 }
 
 impl Svalarm {
+    /// One that another version in this process had started, if it still runs.
+    pub(super) fn handed_over(running: Option<Helper>) -> Self {
+        Self { running, ..Self::default() }
+    }
+
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.due.filter(|_| self.running.is_none())
     }
 
     pub(super) fn is(&self, pid: Pid) -> bool {
-        self.running.as_ref().is_some_and(|(running, _)| *running == pid)
+        self.running.as_ref().is_some_and(|running| running.pid() == pid)
     }
 }
 
@@ -101,7 +107,7 @@ impl Supervisor {
         match launched {
             Ok(launched) => {
                 self.svalarm.again = false;
-                self.svalarm.running = Some((launched.pid, launched.report));
+                self.svalarm.running = Some(Helper::new(launched));
             }
             Err(errno) => self.svalarm_failed(&format!("unable to start svalarm: {}", why(errno))),
         }
@@ -109,16 +115,15 @@ impl Supervisor {
 
     /// It was reaped: what is still undelivered, and when it is tried again.
     pub(super) fn svalarm_ended(&mut self, ended: Ended) {
-        let Some((_, report)) = self.svalarm.running.take() else { return };
-        let (reports, _) = read_reports(report.as_fd());
+        let Some(running) = self.svalarm.running.take() else { return };
         if let Ok(count) = alarm::count(&self.dir) {
             self.undelivered = count;
         }
         let left = self.undelivered > 0;
         let stored = std::mem::take(&mut self.svalarm.again);
         let now = self.now.moment;
-        if let Some(failed) = reports.into_iter().find(|report| report.step.is_fatal()) {
-            return self.svalarm_failed(&format!("unable to run svalarm: {}", why(failed.errno)));
+        if let Some(errno) = running.failure() {
+            return self.svalarm_failed(&format!("unable to run svalarm: {}", why(errno)));
         }
         match ended {
             Ended::Code(0) => {
@@ -155,8 +160,8 @@ impl Supervisor {
 
     /// Until then it has the lock too, and whoever has seen supervise end may find it held.
     fn until_svalarm_is_executed(&self) {
-        if let Some((_, report)) = self.svalarm.running.as_ref() {
-            let mut descriptors = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
+        if let Some(report) = self.svalarm.running.as_ref().and_then(Helper::report) {
+            let mut descriptors = [PollFd::new(report, PollFlags::POLLIN)];
             let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
         }
     }

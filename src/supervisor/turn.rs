@@ -7,7 +7,6 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use nix::unistd::Pid;
 
 use super::Caller;
 use super::backoff::Backoff;
@@ -15,11 +14,13 @@ use super::claim_file::ClaimFile;
 use super::command::{Running, ServiceCommand};
 use super::conf::ConfFile;
 use super::debts::Debts;
+use super::helper::Helper;
 use super::options::Options;
 use super::publish::Publisher;
 use super::service::Service;
 use super::svalarm::Svalarm;
 use super::texts::{self, Line};
+use super::upgrade::Upgrade;
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
 use crate::statusdir::{Control, Directory, Lock, Logs, OkFifo, command_of, is_ignored};
@@ -40,7 +41,6 @@ pub struct Supervisor {
     pub(super) at: String,
     pub(super) dir: Directory,
     /// Held until the process ends.
-    #[expect(dead_code, reason = "nothing is done with the lock but to hold it")]
     pub(super) lock: Lock,
     pub(super) control: Control,
     pub(super) ok: OkFifo,
@@ -71,13 +71,14 @@ pub struct Supervisor {
     pub(super) not_started: Option<Ended>,
     /// The file that the kernel refused to execute, as it was found in PATH.
     pub(super) refused_file: Option<String>,
-    /// The running hook, with its start report.
-    pub(super) hook: Option<(Pid, OwnedFd)>,
+    /// The running hook.
+    pub(super) hook: Option<Helper>,
     /// An adopted service that has ended, whose status is still to come, until then at the latest.
     pub(super) late: Option<(Pidfd, Moment)>,
     pub(super) debts: Debts,
     pub(super) undelivered: u64,
     pub(super) svalarm: Svalarm,
+    pub(super) upgrade: Upgrade,
     pub(super) publisher: Publisher,
     pub(super) caller: Caller,
     pub(super) troubles: Troubles,
@@ -114,8 +115,9 @@ impl Supervisor {
     pub fn run(mut self, caller: Caller) -> u8 {
         self.caller = caller;
         self.now = now();
-        if let Some(first) = self.first.take() {
-            self.event(first);
+        match self.first.take() {
+            Some(first) => self.event(first),
+            None => self.turn(), // it goes on in the middle of a life
         }
         loop {
             if let Some(code) = self.end_turn() {
@@ -145,6 +147,7 @@ impl Supervisor {
             self.event(Event::Deadline);
         }
         self.deliver_when_due();
+        self.upgrade_when_asked();
     }
 
     /// Waits until something happens or a deadline passes.
@@ -156,6 +159,7 @@ impl Supervisor {
             self.publisher.deadline(),
             self.troubles.claiming.deadline(),
             self.svalarm.deadline(),
+            self.upgrade.deadline(),
         ];
         let timeout =
             deadlines.into_iter().flatten().min().map(|deadline| TimeSpec::from_duration(deadline.since(now().moment)));
@@ -173,8 +177,8 @@ impl Supervisor {
                 None => PollFd::new(self.signals.as_fd(), PollFlags::empty()),
             });
         }
-        for fifo in self.control.descriptors() {
-            descriptors.push(PollFd::new(fifo, PollFlags::POLLIN));
+        for there in self.control.descriptors().chain(self.awaited_reports()) {
+            descriptors.push(PollFd::new(there, PollFlags::POLLIN));
         }
         let result = ppoll(&mut descriptors, timeout, None);
         let is_ready = |place: usize| result.is_ok() && descriptors[place].any() == Some(true);
@@ -237,10 +241,12 @@ impl Supervisor {
                 }
             });
             let Some(reaped) = reaped else { return };
-            if self.hook.as_ref().is_some_and(|(hook, _)| *hook == reaped.pid) {
+            if self.hook.as_ref().is_some_and(|hook| hook.pid() == reaped.pid) {
                 self.hook_ended(reaped.ended);
             } else if self.svalarm.is(reaped.pid) {
                 self.svalarm_ended(reaped.ended);
+            } else if self.upgrade.asks(reaped.pid) {
+                self.asked_ended(reaped.ended);
             } else if self.service.as_ref().is_some_and(|service| service.is_child(reaped.pid)) {
                 let ended = self.last_report().unwrap_or(reaped.ended);
                 self.service_ended(Exit {
@@ -326,13 +332,12 @@ impl Supervisor {
     }
 
     fn hook_ended(&mut self, ended: Ended) {
-        let Some((_, report)) = self.hook.take() else { return };
-        let (reports, _) = read_reports(report.as_fd());
-        match reports.into_iter().find(|report| report.step.is_fatal()) {
-            Some(failed) => self.lines.push(Line::warning(format!(
+        let Some(hook) = self.hook.take() else { return };
+        match hook.failure() {
+            Some(errno) => self.lines.push(Line::warning(format!(
                 "unable to run the hook {}: {}; the start goes on without it",
                 self.hook_name(),
-                why(failed.errno)
+                why(errno)
             ))),
             None if ended != Ended::Code(0) => {
                 let how = crate::statusdir::ended_text(ended);

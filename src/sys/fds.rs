@@ -38,6 +38,30 @@ unsafe fn close_range(first: RawFd, flags: libc::c_uint) {
     }
 }
 
+/// Takes over a descriptor that a predecessor left open in this process, and makes it close-on-exec.
+///
+/// # Errors
+/// `EBADF`: it is not open, or is one of stdin, stdout and stderr.
+pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
+    if number <= 2 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: changes a flag only; one that is not open is refused.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and what is called at the start with numbers of a predecessor has opened none of them itself.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Lets a descriptor pass an exec, or not.
+///
+/// # Errors
+/// What fcntl(2) says.
+pub fn pass_exec(fd: BorrowedFd<'_>, passes: bool) -> Result<(), Errno> {
+    let flags = if passes { 0 } else { libc::FD_CLOEXEC };
+    // SAFETY: changes a flag of a descriptor that is open.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, flags) }).map(drop)
+}
+
 /// Takes the exclusive flock(2) on an open file without waiting. It is held until every copy of the descriptor,
 /// also in children, is closed.
 ///

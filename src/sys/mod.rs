@@ -4,17 +4,26 @@
 mod clock;
 mod errno;
 mod fds;
+mod own;
 mod pidfd;
+mod proc_stat;
 mod process;
 mod program;
 mod signals;
 mod spawn;
+mod waits;
 
 pub use clock::{BOOT_ID, LocalTime, boot_id, boot_ns, local_time, now};
 pub use errno::{why, why_io};
-pub use fds::{close_from, close_on_exec_from, lock_exclusively, open_owned_link, set_pipe_size, watch_directory};
+pub use fds::{
+    close_from, close_on_exec_from, inherited, lock_exclusively, open_owned_link, pass_exec, set_pipe_size,
+    watch_directory,
+};
+pub use own::{set_name_after, started_from, take_variable};
 pub use pidfd::{ExitStatus, Pidfd};
+pub use proc_stat::{ProcStat, all_processes};
 pub use process::{Forked, Reaped, Target, ends_with_parent, fork_background, kill, reap_next};
 pub use program::Program;
 pub use signals::{Signals, Wakeup, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
+pub use waits::Waits;

@@ -84,6 +84,13 @@ pub enum Output<'a> {
     Files(BorrowedFd<'a>),
     /// Nowhere: to where stdin comes from, which for supervise is /dev/null.
     Null,
+    /// It is asked something: stdin and stdout are these, and what it says on stderr goes nowhere.
+    Dialogue {
+        /// Its stdin.
+        question: BorrowedFd<'a>,
+        /// Its stdout.
+        answer: BorrowedFd<'a>,
+    },
 }
 
 /// Gives the whole claim block in the child, from its pid and a time on the clock of [`boot_ns`] that is not before
@@ -118,7 +125,7 @@ pub struct Launched {
     pub report: OwnedFd,
 }
 
-/// Forks, and lets the child take its steps. stdin is the caller's (supervise's own is /dev/null).
+/// Forks, and lets the child take its steps. stdin is the caller's (supervise's own is /dev/null), but in a dialogue.
 ///
 /// # Errors
 /// The pipe or the fork was refused; there is no child.
@@ -166,6 +173,12 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
             Output::Null => unsafe {
                 libc::dup2(0, 1);
                 libc::dup2(0, 2);
+            },
+            // SAFETY: system calls on plain numbers.
+            Output::Dialogue { question, answer } => unsafe {
+                libc::dup2(0, 2);
+                libc::dup2(answer.as_raw_fd(), 1);
+                libc::dup2(question.as_raw_fd(), 0);
             },
         }
         if let Some((file, claim)) = launch.claim.as_mut() {

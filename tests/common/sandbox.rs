@@ -20,10 +20,15 @@ pub(crate) fn supervise_program() -> PathBuf {
 
 /// The service of the tests, which cargo builds as an example.
 pub(crate) fn service_program() -> PathBuf {
-    let program = supervise_program().with_file_name("examples").join("service");
+    example("service")
+}
+
+/// Another program of the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let program = supervise_program().with_file_name("examples").join(name);
     assert!(
         program.exists(),
-        "{} is not there: `cargo test` builds it, and so does `cargo build --example service`",
+        "{} is not there: `cargo test` builds it, and so does `cargo build --examples`",
         program.display()
     );
     program
