@@ -3,8 +3,13 @@
 
 mod arguments;
 mod check;
+mod daemontools;
 mod help;
 /// The program `supervise`.
 pub mod supervise;
 /// The program `svalarm`.
 pub mod svalarm;
+/// The program `svok`.
+pub mod svok;
+/// The program `svstat`.
+pub mod svstat;
