@@ -239,6 +239,7 @@ fn a_classic_program_is_judged_by_its_record() {
     let new = classic(8, "up", false, false);
     expect(Verb::Start, &down, &up, "done: started (pid 7)");
     expect(Verb::Start, &up, &up, "done: up already (pid 7)");
+    expect(Verb::Start, &classic(7, "down", false, false), &up, "not yet");
     expect(Verb::Restart, &up, &up, "not yet");
     expect(Verb::Restart, &up, &new, "done: restarted (pid 8)");
     expect(Verb::Stop, &up, &down, "done: stopped");

@@ -9,6 +9,8 @@ mod help;
 pub mod supervise;
 /// The program `svalarm`.
 pub mod svalarm;
+/// The program `svc`.
+pub mod svc;
 /// The program `svok`.
 pub mod svok;
 /// The program `svstat`.

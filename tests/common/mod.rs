@@ -6,6 +6,7 @@
 
 mod acts;
 mod call;
+mod clients;
 mod process;
 mod report;
 mod sandbox;
@@ -14,6 +15,7 @@ mod wait;
 
 pub(crate) use acts::{Mark, log_texts};
 pub(crate) use call::{Foreground, Output};
+pub(crate) use clients::client_program;
 pub(crate) use process::{Pid, alive, is_root, process_stat, signal};
 #[allow(unused_imports, reason = "named by tests that keep one")]
 pub(crate) use report::Report;
