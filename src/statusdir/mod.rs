@@ -22,7 +22,7 @@ pub use ended::{ended_from_text, ended_text};
 pub use holder::{has_open, holds_lock, lock_holders, lock_is_held};
 pub use lock::{Lock, LockError};
 pub use log::{Level, Logs};
-pub use long_record::LongRecord;
+pub use long_record::{LongRecord, ReadRecord};
 pub use name::{Module, NameError};
 pub use record::Record;
 pub use replace::{create_afresh, replace};

@@ -81,6 +81,17 @@ pub fn set_pipe_size(fd: BorrowedFd<'_>, bytes: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
 }
 
+/// How many bytes wait in a pipe, asked through either of its ends.
+///
+/// # Errors
+/// `ENOTTY` where it is none.
+pub fn bytes_waiting(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and FIONREAD (pipe(7), ioctl_pipe) fills one int.
+    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Asks for SIGIO whenever a name in the directory appears, disappears or is renamed (fcntl(2), F_NOTIFY).
 ///
 /// inotify would do the same for a descriptor and one of the 128 instances that a user may have.

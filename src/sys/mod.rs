@@ -11,13 +11,14 @@ mod process;
 mod program;
 mod signals;
 mod spawn;
+mod start;
 mod waits;
 
 pub use clock::{BOOT_ID, LocalTime, boot_id, boot_ns, local_time, now};
 pub use errno::{why, why_io};
 pub use fds::{
-    close_from, close_on_exec_from, inherited, lock_exclusively, open_owned_link, pass_exec, set_pipe_size,
-    watch_directory,
+    bytes_waiting, close_from, close_on_exec_from, inherited, lock_exclusively, open_owned_link, pass_exec,
+    set_pipe_size, watch_directory,
 };
 pub use own::{set_name_after, started_from, take_variable};
 pub use pidfd::{ExitStatus, Pidfd};
@@ -26,4 +27,5 @@ pub use process::{Forked, Reaped, Target, ends_with_parent, fork_background, kil
 pub use program::Program;
 pub use signals::{Signals, Wakeup, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
+pub use start::prepare;
 pub use waits::Waits;

@@ -6,6 +6,7 @@
 
 mod acts;
 mod call;
+mod clients;
 mod kernel;
 mod mounts;
 mod process;
@@ -16,6 +17,7 @@ mod wait;
 
 pub(crate) use acts::{Mark, log_texts};
 pub(crate) use call::{Foreground, Output};
+pub(crate) use clients::client_program;
 pub(crate) use kernel::{NO_PIDFD_GET_INFO, Refused, can_refuse, no_links, refusing, without_proc};
 #[allow(unused_imports, reason = "tests of alarms use the rest")]
 pub(crate) use mounts::{Mount, with_mounts, with_status_on_a_small_disk};
