@@ -3,6 +3,8 @@
 
 /// Alarms: what a message says, the spool that holds it, and its delivery.
 pub mod alarm;
+/// The other end of a status directory: finds services, reads how they fare, and steers them.
+pub mod client;
 /// From the words of a command line to what is to be done, and back to texts and exit codes.
 pub mod commands;
 /// Turns the text of supervise.conf into settings.

@@ -20,7 +20,7 @@ pub use directory::{Directory, OpenError};
 pub use ended::{ended_from_text, ended_text};
 pub use lock::{Lock, LockError};
 pub use log::{Level, Logs};
-pub use long_record::LongRecord;
+pub use long_record::{LongRecord, ReadRecord};
 pub use name::{Module, NameError};
 pub use record::Record;
 pub use replace::{create_afresh, replace};

@@ -1,0 +1,103 @@
+//! How a service fares, as far as its status directory can be read.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use crate::statusdir::{Directory, ReadRecord, Record};
+use crate::sys::why;
+
+/// A long record is about a kilobyte; what is longer than this is none.
+const STATE_LIMIT: u64 = 1 << 20;
+
+/// Whether a supervise holds `ok` open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It lives.
+    Lives,
+    /// It does not: it was killed (`ENXIO`), or ended by itself (`ENOENT`).
+    Gone,
+    /// We may not ask.
+    Unknown(Errno),
+}
+
+impl Liveness {
+    /// Asks, without waiting.
+    #[must_use]
+    pub fn of(dir: &Directory) -> Self {
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(dir, "ok", flags, Mode::empty()) {
+            Ok(_) => Self::Lives,
+            Err(Errno::ENXIO | Errno::ENOENT) => Self::Gone,
+            Err(errno) => Self::Unknown(errno),
+        }
+    }
+}
+
+/// Why a file of the status directory says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A system call failed.
+    System(Errno),
+    /// Its bytes are not what they should be.
+    Damaged,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(errno) => f.write_str(&why(*errno)),
+            Self::Damaged => f.write_str("damaged"),
+        }
+    }
+}
+
+/// What a status directory says at one moment.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Whether a supervise lives.
+    pub supervise: Liveness,
+    /// The 20 bytes.
+    pub record: Result<Record, Unreadable>,
+    /// The long record; a classic program writes none.
+    pub state: Result<ReadRecord, Unreadable>,
+}
+
+impl Look {
+    /// Looks at the status directory of this path.
+    ///
+    /// # Errors
+    /// What open(2) says of the directory.
+    pub fn at(path: &Path) -> Result<Self, Errno> {
+        Ok(Self::of(&Directory::open(path)?))
+    }
+
+    /// Looks at an open status directory.
+    #[must_use]
+    pub fn of(dir: &Directory) -> Self {
+        let record =
+            read(dir, "status", Record::LEN as u64).and_then(|bytes| Record::decode(&bytes).ok_or(Unreadable::Damaged));
+        let state =
+            read(dir, "state", STATE_LIMIT).and_then(|bytes| ReadRecord::decode(&bytes).ok_or(Unreadable::Damaged));
+        Self { supervise: Liveness::of(dir), record, state }
+    }
+}
+
+/// A whole file, opened so that nothing that stands there instead can make us wait.
+fn read(dir: &Directory, name: &str, limit: u64) -> Result<Vec<u8>, Unreadable> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(Unreadable::System)?;
+    let mut bytes = Vec::with_capacity(1024);
+    let read = File::from(file).take(limit + 1).read_to_end(&mut bytes);
+    match read {
+        Ok(length) if length as u64 > limit => Err(Unreadable::Damaged),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Unreadable::System(Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)))),
+    }
+}

@@ -1,0 +1,63 @@
+//! The program `svc`: from its command line to its exit code.
+
+mod alarms;
+mod classic;
+mod completions;
+mod exit;
+mod status;
+mod steer;
+mod tail;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::client::root;
+
+/// Sees and steers services through their status directories; no daemon is needed.
+#[derive(Debug, Parser)]
+#[command(name = "svc", version, about, disable_help_subcommand = true)]
+pub(crate) struct Line {
+    /// The status root: the folder that holds the status directories [default: $SUPERVISE_ROOT, else ./status]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// How services fare: a table, JSON, or a live view
+    Status(status::Arguments),
+    #[command(flatten)]
+    Steer(steer::Verb),
+    /// The end of what services said
+    Tail(tail::Arguments),
+    #[command(flatten)]
+    Alarms(alarms::Verb),
+    /// A script that completes this command line: source it in your shell
+    Completions(completions::Arguments),
+}
+
+/// Runs `svc` with these arguments, the program's name first, and returns its exit code.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    completions::answer_shell(); // does not come back where a shell asks what may follow
+    if let Some(asked) = classic::read(arguments.get(1..).unwrap_or_default()) {
+        return classic::run(asked);
+    }
+    let line = match Line::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(error) => return exit::of_misuse(&error),
+    };
+    let root = root(line.root);
+    match line.verb {
+        Verb::Status(arguments) => status::run(&root, arguments),
+        Verb::Steer(verb) => steer::run(&root, verb),
+        Verb::Tail(arguments) => tail::run(&root, arguments),
+        Verb::Alarms(verb) => alarms::run(&root, verb),
+        Verb::Completions(arguments) => completions::run(&arguments),
+    }
+}
