@@ -8,3 +8,9 @@ mod help;
 pub mod supervise;
 /// The program `svalarm`.
 pub mod svalarm;
+/// The program `svc`.
+pub mod svc;
+/// The program `svok`.
+pub mod svok;
+/// The program `svstat`.
+pub mod svstat;
