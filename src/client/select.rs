@@ -109,27 +109,34 @@ fn matching(root: &Path, text: &str) -> Result<Vec<Service>, String> {
 /// Every service below the root, by name: each folder that holds a `status` record or a `svcontrol`.
 ///
 /// # Errors
-/// The root cannot be read; a folder below it that cannot be read is one without services.
+/// The root cannot be read. A folder below it that we may not read counts as a service: that it is there must be seen.
 pub fn find_all(root: &Path) -> Result<Vec<Service>, String> {
     let mut found = Vec::new();
     let entries = fs::read_dir(root).map_err(|error| {
         format!("unable to read the status root {}: {}", escape(root.as_os_str().as_bytes()), why_io(&error))
     })?;
     let mut name = Vec::new();
-    walk(entries, root, &mut name, DEPTH, &mut found);
+    walk(entries, root, &mut name, Way { depth: DEPTH, linked: false }, &mut found);
     found.sort();
     Ok(found)
 }
 
-fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, depth: usize, found: &mut Vec<Service>) {
+/// How a folder was reached.
+#[derive(Clone, Copy)]
+struct Way {
+    /// How much deeper it may go.
+    depth: usize,
+    /// Through a link. Further links are not followed then: two of them can lead to each other.
+    linked: bool,
+}
+
+fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: &mut Vec<Service>) {
     let (mut is_service, mut folders) = (false, Vec::new());
     for entry in entries.flatten() {
         let Ok(kind) = entry.file_type() else { continue };
         let file = entry.file_name();
-        let is_folder =
-            kind.is_dir() || (kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|meta| meta.is_dir()));
-        if is_folder {
-            folders.push(file);
+        if kind.is_dir() || (kind.is_symlink() && !way.linked && leads_on(&entry.path())) {
+            folders.push((file, kind.is_symlink()));
         } else if file == "status" || file == "svcontrol" {
             is_service = true;
         }
@@ -139,14 +146,23 @@ fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, depth: usize, fou
         found.push(Service { dir: root.join(&name), name });
     }
     // Not into the spool of alarms, which has no services.
-    for folder in folders.into_iter().filter(|folder| depth > 0 && !(is_service && folder == "alarms")) {
+    folders.retain(|(folder, _)| way.depth > 0 && !(is_service && folder == "alarms"));
+    for (folder, is_link) in folders {
         let length = name.len();
         if length > 0 {
             name.push(b'/');
         }
         name.extend_from_slice(folder.as_bytes());
-        if let Ok(entries) = fs::read_dir(root.join(OsStr::from_bytes(name))) {
-            walk(entries, root, name, depth - 1, found);
+        let dir = root.join(OsStr::from_bytes(name));
+        match fs::read_dir(&dir) {
+            Ok(entries) => {
+                let way = Way { depth: way.depth - 1, linked: way.linked || is_link };
+                walk(entries, root, name, way, found);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                found.push(Service { name: OsString::from_vec(name.clone()), dir });
+            }
+            Err(_) => {}
         }
         name.truncate(length);
     }
@@ -155,8 +171,8 @@ fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, depth: usize, fou
 /// Whether a link leads to a folder, and not to one that it is in itself.
 fn leads_on(link: &Path) -> bool {
     let Ok(target) = fs::canonicalize(link) else { return false };
-    let here = link.parent().and_then(|folder| fs::canonicalize(folder).ok());
-    target.is_dir() && here.is_some_and(|here| !here.starts_with(&target))
+    let here = link.parent().and_then(|folder| fs::canonicalize(folder).ok()).unwrap_or_default();
+    target.is_dir() && !here.starts_with(&target)
 }
 
 /// Whether a folder holds a `status` record or a `svcontrol`.
@@ -205,6 +221,7 @@ mod tests {
         ]);
         std::os::unix::fs::symlink("..", root.path().join("web/loop")).unwrap();
         std::os::unix::fs::symlink("../db", root.path().join("empty/link")).unwrap();
+        std::os::unix::fs::symlink("../empty", root.path().join("db/back")).unwrap();
         let found = find_all(root.path()).unwrap();
         assert_eq!(names(&found), ["db", "deep/er/still", "empty/link", "status", "web", "web/a"]);
         assert_eq!(found[0].dir, root.path().join("db"));
