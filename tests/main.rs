@@ -24,3 +24,8 @@ mod start;
 mod status_directory;
 mod stopping;
 mod succession;
+mod svc_alarms;
+mod svc_status;
+mod svc_tail;
+mod svc_view;
+mod svc_watch;

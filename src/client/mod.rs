@@ -3,8 +3,30 @@
 //! It knows nothing but the status directory, and never waits for a supervise that does not live.
 #![forbid(unsafe_code)]
 
+mod age;
+mod board;
+mod changes;
+mod follow;
+mod json;
 mod look;
+mod owner;
+mod process;
+mod rows;
 mod select;
+mod sight;
+mod steer;
+/// A table in columns, for any width.
+pub mod table;
 
+pub use age::age;
+pub use board::{Board, Line, STEPS, Sort};
+pub use changes::Changes;
+pub use follow::Followed;
+pub use json::json;
 pub use look::{Liveness, Look, Unreadable};
+pub use owner::{refusal, user_name};
+pub use process::Process;
+pub use rows::{COLUMNS, row, state_words, summary, time_since, tone};
 pub use select::{Service, find_all, root, select};
+pub use sight::{Level, Sight, State, Trouble};
+pub use steer::{Outcome, write_only};

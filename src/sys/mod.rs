@@ -9,6 +9,7 @@ mod process;
 mod program;
 mod signals;
 mod spawn;
+mod terminal;
 
 pub use clock::{BOOT_ID, LocalTime, boot_id, boot_ns, local_time, now};
 pub use errno::{why, why_io};
@@ -18,3 +19,4 @@ pub use process::{Forked, Reaped, Target, ends_with_parent, fork_background, kil
 pub use program::Program;
 pub use signals::{Signals, Wakeup, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
+pub use terminal::columns;
