@@ -64,7 +64,7 @@ pub(super) fn mail_host(host: &str) -> &str {
 }
 
 /// Who is to receive it, one a header.
-fn recipients(settings: &Settings) -> Vec<(&'static str, String)> {
+pub(super) fn recipients(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut out = Vec::new();
     if settings.mail_transport != Some(Transport::None) {
         out.extend(settings.alarm_mail.iter().map(|address| ("To", escape(address.as_bytes()))));
@@ -77,9 +77,15 @@ fn recipients(settings: &Settings) -> Vec<(&'static str, String)> {
 
 /// What the delivery needs to know besides, with absolute paths.
 fn ways(facts: Facts<'_>) -> Vec<(&'static str, String)> {
+    ways_from(facts, std::env::current_dir().ok().as_deref())
+}
+
+/// The same for a supervise that runs in this folder.
+pub(super) fn ways_from(facts: Facts<'_>, folder: Option<&Path>) -> Vec<(&'static str, String)> {
     use std::os::unix::ffi::OsStrExt;
     let absolute = |path: &Path| {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = folder.map_or_else(|| path.to_owned(), |folder| folder.join(path));
+        let path = std::path::absolute(&path).unwrap_or(path);
         escape(path.as_os_str().as_bytes())
     };
     let settings = facts.settings;
@@ -89,7 +95,7 @@ fn ways(facts: Facts<'_>) -> Vec<(&'static str, String)> {
     out.extend(settings.mail_password_file.as_ref().map(|path| ("Mail-Password-File", absolute(path))));
     out.extend(settings.gsm_command.as_ref().map(|words| ("Gsm-Command", escape(&join_words(words)))));
     out.extend(facts.conf.map(|path| ("Conf", absolute(Path::new(std::ffi::OsStr::from_bytes(path))))));
-    out.extend(std::env::current_dir().ok().map(|folder| ("Folder", escape(folder.as_os_str().as_bytes()))));
+    out.extend(folder.map(|folder| ("Folder", escape(folder.as_os_str().as_bytes()))));
     out
 }
 
@@ -208,13 +214,13 @@ fn duration_words(time: Duration) -> String {
 }
 
 /// `2026-11-21 01:25:00`, in local time.
-fn local_text(stamp: Stamp) -> String {
+pub(super) fn local_text(stamp: Stamp) -> String {
     let time = local_time(stamp);
     format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", time.year, time.month, time.day, time.hour, time.minute, time.second)
 }
 
 /// `21 Nov 2026 01:25:00 +0800` (RFC 5322, section 3.3).
-fn rfc5322_date(stamp: Stamp) -> String {
+pub(super) fn rfc5322_date(stamp: Stamp) -> String {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let time = local_time(stamp);
     let month = usize::try_from(time.month - 1).ok().and_then(|month| MONTHS.get(month)).copied().unwrap_or("Jan");

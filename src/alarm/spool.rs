@@ -27,12 +27,12 @@ use super::schedule::LONGEST;
 use crate::policy::Moment;
 use crate::statusdir::{Directory, create_afresh, is_id};
 
-const NAME: &str = "alarms";
-const FAILED: &str = "failed";
-const DELIVERY: &str = ".delivery";
+pub(super) const NAME: &str = "alarms";
+pub(super) const FAILED: &str = "failed";
+pub(super) const DELIVERY: &str = ".delivery";
 const NEXT: &str = "next";
 
-fn open_folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn open_folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(&above, name, flags, Mode::empty())
 }
@@ -71,7 +71,7 @@ pub fn store(dir: &Directory, id: &str, text: &str) -> Result<(), Errno> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Durable {
+pub(super) enum Durable {
     /// Not before somebody else sees to it: supervise never waits for a disk.
     No,
     /// On the disk before it has its name.
@@ -82,7 +82,7 @@ enum Durable {
 }
 
 /// Writes a file under another name and renames it.
-fn put(folder: BorrowedFd<'_>, name: &str, text: &str, durable: Durable) -> Result<(), Errno> {
+pub(super) fn put(folder: BorrowedFd<'_>, name: &str, text: &str, durable: Durable) -> Result<(), Errno> {
     let new = format!(".{name}.new");
     let stored = create_afresh(folder, &new, Mode::from_bits_truncate(0o600))
         .and_then(|file| {
@@ -119,7 +119,7 @@ pub fn count(dir: &Directory) -> Result<u64, Errno> {
     Ok(number)
 }
 
-fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
+pub(super) fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
     for entry in Dir::from_fd(spool)?.iter().flatten() {
         let is_file = entry.file_type().is_none_or(|kind| kind == Type::File);
         if let Some(id) = entry.file_name().to_str().ok().filter(|name| is_file && is_id(name)) {
@@ -145,7 +145,7 @@ fn open_file(folder: BorrowedFd<'_>, name: &str) -> Result<File, Errno> {
     openat(folder, name, flags, Mode::empty()).map(File::from)
 }
 
-fn read(folder: BorrowedFd<'_>, name: &str, limit: u64) -> Result<Vec<u8>, Errno> {
+pub(super) fn read(folder: BorrowedFd<'_>, name: &str, limit: u64) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::new();
     match open_file(folder, name)?.take(limit + 1).read_to_end(&mut bytes) {
         Ok(length) if length as u64 > limit => Err(Errno::EFBIG),

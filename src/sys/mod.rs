@@ -12,6 +12,7 @@ mod program;
 mod signals;
 mod spawn;
 mod start;
+mod terminal;
 mod waits;
 
 pub use clock::{BOOT_ID, LocalTime, boot_id, boot_ns, local_time, now};
@@ -28,4 +29,5 @@ pub use program::Program;
 pub use signals::{Signals, Wakeup, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
 pub use start::prepare;
+pub use terminal::columns;
 pub use waits::Waits;

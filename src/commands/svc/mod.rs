@@ -1,13 +1,19 @@
 //! The program `svc`: from its command line to its exit code.
 
+mod alarm_rows;
+mod alarm_test;
 mod alarms;
 mod classic;
 mod completions;
+mod delivery;
 mod exit;
+mod printer;
 mod report;
 mod status;
 mod steer;
 mod tail;
+mod terminal;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
