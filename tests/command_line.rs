@@ -329,8 +329,8 @@ fn check_of_a_conf_that_cannot_be_opened_ends_with_100() {
 #[test]
 fn check_takes_a_status_directory_and_makes_none() {
     let sandbox = Sandbox::new();
-    sandbox.write_conf("[global]\npacing : 3\n");
+    sandbox.write_conf("[global]\ncommand : ./service ready\n");
     let output = sandbox.background(&["--check", "-F", "supervise.conf", "-p", "status/app"]).expect_code(0);
-    assert!(output.stdout.contains("app"), "{output:#?}");
     assert!(!sandbox.path("status").exists());
+    assert!(output.stdout.contains("app"), "{output:#?}");
 }

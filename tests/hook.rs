@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, alive, eventually, log_texts, signal};
+use crate::common::{Pid, Sandbox, alive, eventually, eventually_some, log_texts, signal};
 
 /// A hook that notes its count.
 const QUICK: &str = "./service note hooks";
@@ -193,7 +193,7 @@ fn what_kills_the_hook_kills_its_group() {
         signal(sandbox.until_ready(), Signal::SIGKILL);
         sandbox.until_marks("hooking", 1);
         let pid = |line: &str| line.strip_prefix("child ")?.parse::<Pid>().ok();
-        let child = sandbox.stdout().lines().find_map(pid).expect("the hook has said it");
+        let child = eventually_some(&sandbox, "the hook's child is known", || sandbox.stdout().lines().find_map(pid));
         match how {
             "TERM" => signal(sandbox.supervise_pid(), Signal::SIGTERM),
             "hook_timeout" => {}

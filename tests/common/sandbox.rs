@@ -97,7 +97,10 @@ impl Sandbox {
     pub(crate) fn give_to(&self, uid: u32) {
         fs::remove_file(self.path("service")).expect("the link is there");
         for (program, name) in [(service_program(), "service"), (supervise_program(), "supervise")] {
-            fs::copy(&program, self.path(name)).unwrap_or_else(|e| panic!("unable to copy {}: {e}", program.display()));
+            // Not copied here: what another test forks meanwhile would have the copy open for writing, and until its
+            // exec nobody could run it (execve(2), ETXTBSY).
+            let copied = Command::new("cp").arg(&program).arg(self.path(name)).status().expect("there is a cp");
+            assert!(copied.success(), "unable to copy {}", program.display());
         }
         let root = self.root.path();
         for path in [root.to_owned(), root.join("calls"), self.path(""), self.path("service"), self.path("supervise")] {
