@@ -355,14 +355,16 @@ fn without_a_holder_and_a_living_service_it_is_an_ordinary_start() {
 #[test]
 fn our_own_claim_counts_for_more_than_the_record() {
     let sandbox = Sandbox::new();
-    sandbox.start("line starts ready", &[]);
+    sandbox.write_conf("[app]\npacing : 0.1\n");
+    sandbox.start("from 1 starts line starts exit 3", &[]);
     let service = sandbox.until_ready();
+    sandbox.until_value("starts", "2");
     sandbox.write_control(b"s");
     sandbox.until_value("alarms", "no");
     sandbox.kill_supervise();
-    sandbox.take_over("line starts ready").expect_code(0);
+    sandbox.take_over("ready").expect_code(0);
     assert_eq!((sandbox.record().pid, sandbox.record().alarms), (Some(service), b'x'));
-    assert_eq!((sandbox.count("starts"), sandbox.read("starts").lines().count()), (1, 1));
+    assert_eq!((sandbox.count("starts"), sandbox.count("exits")), (2, 1));
 }
 
 #[test]

@@ -197,7 +197,7 @@ impl AsFd for Pidfd {
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::{CommandExt, ExitStatusExt};
-    use std::process::Command;
+    use std::process::{Child, Command};
 
     use super::*;
 
@@ -215,10 +215,16 @@ mod tests {
         member.wait().unwrap();
         assert!(!process.is_unreaped());
         process.signal(Target::Group, Signal::SIGKILL).unwrap();
-        for process in [&mut leader, &mut left] {
-            assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGKILL));
-        }
-        assert_eq!(other.try_wait().unwrap(), None, "another group is not meant");
-        other.kill().and_then(|()| other.wait()).unwrap();
+        // How it ended within so many ticks; then it is ended.
+        let ended = |process: &mut Child, ticks: u32| {
+            let status = (0..ticks).find_map(|_| {
+                std::thread::sleep(tick);
+                process.try_wait().unwrap()
+            });
+            process.kill().and_then(|()| process.wait()).unwrap();
+            status.and_then(|status| status.signal())
+        };
+        let ends = [ended(&mut leader, 500), ended(&mut left, 500), ended(&mut other, 1)];
+        assert_eq!(ends, [Some(libc::SIGKILL), Some(libc::SIGKILL), None], "another group is not meant");
     }
 }
