@@ -29,7 +29,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`StartError`]: the exit code and what to say. Nothing was left running, and nobody was disturbed.
-    pub fn set_up(options: Options) -> Result<Self, StartError> {
+    pub fn set_up(options: Options) -> Result<Box<Self>, StartError> {
         let at = path_text(&options);
         let system = |doing: &str, name: &str, errno: Errno| {
             StartError::new(StartError::SYSTEM, format!("unable to {doing} {at}/{name}: {}", why(errno)))
@@ -129,7 +129,8 @@ impl Supervisor {
         let policy = Policy::new(settings.rules(hook_rules(&options)));
         let adopted = predecessor.service.is_some();
         let pid_changed = predecessor.ledger.filter(|_| adopted).map_or(now.stamp, |ledger| ledger.started_at);
-        let mut supervisor = Self {
+        // Not on the stack, where it would keep every later call a page further down.
+        let mut supervisor = Box::new(Self {
             first: Some(Event::Begin { taken: predecessor.ledger, found: predecessor.found }),
             conf: conf_file(&loaded, now.stamp, ConfFile::default()),
             conf_generation: 0,
@@ -169,7 +170,7 @@ impl Supervisor {
             svalarm: Svalarm::default(),
             now,
             lines,
-        };
+        });
         supervisor.look_for_svalarm();
         if undelivered > 0 {
             supervisor.deliver_now();

@@ -23,7 +23,9 @@ use super::texts::{self, Line};
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
 use crate::statusdir::{Control, Directory, Lock, Logs, OkFifo, command_of, is_ignored};
-use crate::sys::{ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, kill, now, read_reports, reap_next, why};
+use crate::sys::{
+    ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, give_back_memory, kill, now, read_reports, reap_next, why,
+};
 use crate::text::escape;
 
 /// The exit status of an adopted service is waited for so long (docs/operation.md, "Adoption").
@@ -111,15 +113,19 @@ impl Supervisor {
     /// Starts the service, or takes over a living one, and keeps it running. Returns the exit code once there is
     /// nothing left to do.
     #[must_use]
-    pub fn run(mut self, caller: Caller) -> u8 {
+    pub fn run(mut self: Box<Self>, caller: Caller) -> u8 {
         self.caller = caller;
         self.now = now();
         if let Some(first) = self.first.take() {
             self.event(first);
         }
+        let mut settled = false;
         loop {
             if let Some(code) = self.end_turn() {
                 return code;
+            }
+            if !std::mem::replace(&mut settled, true) {
+                give_back_memory(); // what only the start needed
             }
             self.wait();
             self.turn();

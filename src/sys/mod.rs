@@ -2,19 +2,27 @@
 #![allow(unsafe_code)]
 
 mod clock;
+mod entry;
 mod errno;
 mod fds;
+mod memory;
+mod names;
 mod pidfd;
 mod process;
 mod program;
 mod signals;
 mod spawn;
+mod zone;
 
-pub use clock::{BOOT_ID, LocalTime, boot_id, boot_ns, local_time, now};
+pub use clock::{BOOT_ID, boot_id, boot_ns, now};
+pub use entry::enter;
 pub use errno::{why, why_io};
 pub use fds::{close_from, close_on_exec_from, lock_exclusively, open_owned_link, set_pipe_size, watch_directory};
+pub use memory::give_back_memory;
+pub use names::each_name;
 pub use pidfd::{ExitStatus, Pidfd};
 pub use process::{Forked, Reaped, Target, ends_with_parent, fork_background, kill, reap_next, set_ended_by_parent};
 pub use program::Program;
 pub use signals::{Signals, Wakeup, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
+pub use zone::{LocalTime, local_time};
