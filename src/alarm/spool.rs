@@ -15,7 +15,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
@@ -26,6 +25,7 @@ use super::read::SIZE_LIMIT;
 use super::schedule::LONGEST;
 use crate::policy::Moment;
 use crate::statusdir::{Directory, create_afresh, is_id};
+use crate::sys::each_name;
 
 pub(super) const NAME: &str = "alarms";
 pub(super) const FAILED: &str = "failed";
@@ -120,13 +120,11 @@ pub fn count(dir: &Directory) -> Result<u64, Errno> {
 }
 
 pub(super) fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
-    for entry in Dir::from_fd(spool)?.iter().flatten() {
-        let is_file = entry.file_type().is_none_or(|kind| kind == Type::File);
-        if let Some(id) = entry.file_name().to_str().ok().filter(|name| is_file && is_id(name)) {
+    each_name(spool.as_fd(), |name, may_be_file| {
+        if let Some(id) = name.to_str().ok().filter(|name| may_be_file && is_id(name)) {
             found(id);
         }
-    }
-    Ok(())
+    })
 }
 
 /// When svalarm is to run again, as the last one noted it. `None`: it noted nothing that can be: another boot's clock

@@ -1,4 +1,4 @@
 //! `svc`: one client for one service or a thousand.
 #![no_main]
 
-supervise::quick_main!(supervise::commands::svc::main);
+supervise::program!(supervise::commands::svc::main);

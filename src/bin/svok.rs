@@ -1,4 +1,4 @@
 //! `svok`: tells by its exit code whether a supervise lives.
 #![no_main]
 
-supervise::quick_main!(supervise::commands::svok::main);
+supervise::program!(supervise::commands::svok::main);

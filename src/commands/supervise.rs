@@ -19,7 +19,7 @@ use crate::sys::{Forked, close_from, close_on_exec_from, fork_background, why};
 /// Runs `supervise` with these arguments, the program's name not included, and returns its exit code: 0 done, 1 gave
 /// up, 100 wrong use or conf, 110 no status directory, 111 a system call failed or the lock is held.
 #[must_use]
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+pub fn main(arguments: Vec<OsString>) -> u8 {
     let handed = HandOver::take();
     let asked = match read(arguments) {
         Ok(asked) => asked,

@@ -27,10 +27,10 @@ Exit codes: 0 it lives; 100 it does not, or wrong use; 111 it cannot be told.
 More: svok(8).
 ";
 
-/// Runs `svok` with these arguments, the program's name first, and returns its exit code.
+/// Runs `svok` with these arguments, the program's name not included, and returns its exit code.
 #[must_use]
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let mut arguments = arguments.into_iter().skip(1);
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    let mut arguments = arguments.into_iter();
     let Some(name) = arguments.next() else {
         return complain("usage: svok dir", NONE);
     };

@@ -29,11 +29,11 @@ More: svstat(8).
 /// What could not be written to stdout.
 const SYSTEM: u8 = 111;
 
-/// Runs `svstat` with these arguments, the program's name first, and returns its exit code.
+/// Runs `svstat` with these arguments, the program's name not included, and returns its exit code.
 #[must_use]
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+pub fn main(arguments: Vec<OsString>) -> u8 {
     let mut out = String::new();
-    for (place, name) in arguments.into_iter().skip(1).enumerate() {
+    for (place, name) in arguments.into_iter().enumerate() {
         // As with daemontools, there are no options; these two are no likely folders.
         match name.to_str() {
             Some("--help") if place == 0 => {

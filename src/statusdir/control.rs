@@ -12,6 +12,8 @@ use super::Directory;
 const NAMES: [&str; 2] = ["svcontrol", "control"];
 /// One page: a writer can be this far ahead of us, and no further.
 const FIFO_SIZE: i32 = 4096;
+/// So many of them are read with one call; more than most commands ever are.
+const AT_ONCE: usize = 256;
 
 /// The open control fifo, or two where the names were given to different ones.
 #[derive(Debug)]
@@ -94,12 +96,17 @@ impl Control {
         self.fifos.iter().map(|fifo| fifo.fd.as_fd())
     }
 
-    /// Reads once from each fifo, never waiting, and appends what was there.
+    /// Reads what each fifo holds, at most a page of each, never waiting, and appends it.
     pub fn read(&self, into: &mut Vec<u8>) {
-        let mut buffer = [0; FIFO_SIZE as usize];
+        // A page at once would be a page of stack more, for a byte or two.
+        let mut buffer = [0; AT_ONCE];
         for fifo in &self.fifos {
-            if let Ok(length) = nix::unistd::read(&fifo.fd, &mut buffer) {
+            for _ in 0..FIFO_SIZE as usize / AT_ONCE {
+                let length = nix::unistd::read(&fifo.fd, &mut buffer).unwrap_or(0);
                 into.extend_from_slice(&buffer[..length]);
+                if length < AT_ONCE {
+                    break;
+                }
             }
         }
     }

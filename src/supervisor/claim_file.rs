@@ -1,11 +1,12 @@
 //! The open `claim`: of one size from the start, and only ever written in place.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
-use nix::sys::uio::{pread, pwrite};
+use nix::sys::uio::{pread, pwrite, pwritev};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::statusdir::{Claim, ClaimBlock, Directory};
@@ -109,8 +110,7 @@ impl ClaimFile {
     /// Fills the file to its size, so that no later write needs room.
     pub(super) fn fill(&self) -> Result<(), Errno> {
         let size = usize::try_from(fstat(&self.file)?.st_size).unwrap_or(0);
-        let empty = ClaimBlock::empty();
-        let rest = empty.bytes().get(size..).unwrap_or_default();
+        let rest = ClaimBlock::EMPTY.get(size..).unwrap_or_default();
         match pwrite(&self.file, rest, i64::try_from(size).unwrap_or(0))? {
             written if written == rest.len() => Ok(()),
             _ => Err(Errno::ENOSPC),
@@ -123,8 +123,8 @@ impl ClaimFile {
             return Ok(());
         }
         let block = claim.encode();
-        match pwrite(&self.file, block.bytes(), 0)? {
-            length if length == block.bytes().len() => {
+        match pwritev(&self.file, &block.bytes().map(IoSlice::new), 0)? {
+            ClaimBlock::SIZE => {
                 self.written = Some(claim);
                 Ok(())
             }

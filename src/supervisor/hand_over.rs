@@ -104,7 +104,9 @@ impl HandOver {
         let _ = writeln!(out, "command {}", escape(&self.running.text));
         let _ = writeln!(out, "program {}", escape(&self.running.program));
         out.push_str("end\n");
-        [self.claim.encode().bytes(), out.as_bytes()].concat()
+        let mut bytes = self.claim.encode().bytes().concat();
+        bytes.extend_from_slice(out.as_bytes());
+        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {

@@ -50,7 +50,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Opens the logs, looks into the spool, and lets nothing else fail.
-    pub(super) fn assemble(mut self) -> Supervisor {
+    pub(super) fn assemble(mut self) -> Box<Supervisor> {
         let lines = &mut self.lines;
         let at = &self.at;
         let settings = &self.loaded.settings;
@@ -64,7 +64,8 @@ impl Parts {
             0
         });
         let now = sys::now();
-        let mut supervisor = Supervisor {
+        // Not on the stack, where it would keep every later call a page further down.
+        let mut supervisor = Box::new(Supervisor {
             conf: conf_file(&self.loaded, now.stamp, ConfFile::default()),
             conf_generation: 0,
             settings: self.loaded.settings,
@@ -105,7 +106,7 @@ impl Parts {
             svalarm: self.svalarm,
             upgrade: self.upgrade,
             lines: self.lines,
-        };
+        });
         supervisor.look_for_svalarm();
         if undelivered > 0 {
             supervisor.deliver_now();

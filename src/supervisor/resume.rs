@@ -32,7 +32,7 @@ impl Supervisor {
     /// Goes on where the version that handed over stopped. `None`: it can't, and holds nothing; what is handed over was
     /// not what it seemed when this version was asked.
     #[must_use]
-    pub fn resume(options: Options, handed: HandOver) -> Option<Self> {
+    pub fn resume(options: Options, handed: HandOver) -> Option<Box<Self>> {
         let held = |number: RawFd| sys::inherited(number).ok();
         let (dir, lock, ok) = (held(handed.dir)?, held(handed.lock)?, held(handed.ok)?);
         let fifos = handed.fifos.iter().map(|&fifo| held(fifo)).collect::<Option<_>>()?;

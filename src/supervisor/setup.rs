@@ -30,7 +30,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`StartError`]: the exit code and what to say. Nothing was left running, and nobody was disturbed.
-    pub fn set_up(options: Options) -> Result<Self, StartError> {
+    pub fn set_up(options: Options) -> Result<Box<Self>, StartError> {
         let at = path_text(&options);
         let system = |doing: &str, name: &str, errno: Errno| {
             StartError::new(exit_code::SYSTEM, format!("unable to {doing} {at}/{name}: {}", why(errno)))

@@ -24,7 +24,9 @@ use super::upgrade::Upgrade;
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
 use crate::statusdir::{Control, Directory, Lock, Logs, OkFifo, command_of, is_ignored};
-use crate::sys::{ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, kill, now, read_reports, reap_next, why};
+use crate::sys::{
+    ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, give_back_memory, kill, now, read_reports, reap_next, why,
+};
 use crate::text::escape;
 
 /// The exit status of an adopted service is waited for so long (docs/operation.md, "Adoption").
@@ -112,16 +114,20 @@ impl Supervisor {
     /// Starts the service, or takes over a living one, and keeps it running. Returns the exit code once there is
     /// nothing left to do.
     #[must_use]
-    pub fn run(mut self, caller: Caller) -> u8 {
+    pub fn run(mut self: Box<Self>, caller: Caller) -> u8 {
         self.caller = caller;
         self.now = now();
         match self.first.take() {
             Some(first) => self.event(first),
             None => self.turn(), // it goes on in the middle of a life
         }
+        let mut settled = false;
         loop {
             if let Some(code) = self.end_turn() {
                 return code;
+            }
+            if !std::mem::replace(&mut settled, true) {
+                give_back_memory(); // what only the start needed
             }
             self.wait();
             self.turn();

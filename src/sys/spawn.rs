@@ -3,6 +3,7 @@
 //! The child is a copy of a process with one thread, so it could do anything; it does only what cannot block for
 //! long, and allocates nothing, so that the way from a death to the next exec stays short.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -96,8 +97,8 @@ pub enum Output<'a> {
 /// Gives the whole claim block in the child, from its pid and a time on the clock of [`boot_ns`] that is not before
 /// its fork. Must not allocate.
 pub trait StampClaim {
-    /// The block, stamped.
-    fn stamp(&mut self, pid: u32, boot_ns: u64) -> &[u8];
+    /// The block, stamped, in two pieces.
+    fn stamp(&mut self, pid: u32, boot_ns: u64) -> [&[u8]; 2];
 }
 
 /// A program to be started.
@@ -183,10 +184,10 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
         }
         if let Some((file, claim)) = launch.claim.as_mut() {
             let block = claim.stamp(std::process::id(), boot_ns());
-            // SAFETY: writes from a slice that is alive.
-            let written = unsafe { libc::pwrite(file.as_raw_fd(), block.as_ptr().cast(), block.len(), 0) };
-            if usize::try_from(written) != Ok(block.len()) {
-                let errno = if written < 0 { Errno::last() } else { Errno::ENOSPC };
+            let size = block[0].len() + block[1].len();
+            let written = nix::sys::uio::pwritev(file, &block.map(IoSlice::new), 0);
+            if written != Ok(size) {
+                let errno = written.err().unwrap_or(Errno::ENOSPC);
                 send(tell, Report { step: Step::Claim, errno, file: 0 });
                 forget_file_limit();
             }

@@ -57,15 +57,14 @@ enum Verb {
     Completions(completions::Arguments),
 }
 
-/// Runs `svc` with these arguments, the program's name first, and returns its exit code.
+/// Runs `svc` with these arguments, the program's name not included, and returns its exit code.
 #[must_use]
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+pub fn main(arguments: Vec<OsString>) -> u8 {
     completions::answer_shell(); // does not come back where a shell asks what may follow
-    if let Some(asked) = classic::read(arguments.get(1..).unwrap_or_default()) {
+    if let Some(asked) = classic::read(&arguments) {
         return classic::run(asked);
     }
-    let line = match Line::try_parse_from(arguments) {
+    let line = match Line::try_parse_from(std::iter::once("svc".into()).chain(arguments)) {
         Ok(line) => line,
         Err(error) => return exit::of_misuse(&error),
     };
