@@ -24,7 +24,7 @@ pub(crate) fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
 #[test]
 fn a_missing_svalarm_is_said() {
     let sandbox = Sandbox::new();
-    fs::copy(supervise_program(), sandbox.path("supervise")).unwrap();
+    sandbox.bring(&supervise_program(), "supervise");
     sandbox.write_conf(&relayed(1, ""));
     let mut command = sandbox.program(sandbox.path("supervise"));
     command.args(["-p", "status/app", "-f", "./service from 1 runs line runs exit 3"]);
@@ -40,7 +40,7 @@ fn a_copied_pair_of_programs_works() {
     let relay = Smtp::start();
     let sandbox = Sandbox::new();
     for (program, name) in [(supervise_program(), "supervise"), (svalarm_program(), "svalarm")] {
-        fs::copy(program, sandbox.path(name)).unwrap();
+        sandbox.bring(&program, name);
     }
     sandbox.write_conf(&relayed(relay.port, ""));
     let mut command = sandbox.program(sandbox.path("supervise"));

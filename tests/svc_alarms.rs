@@ -159,7 +159,7 @@ fn root_leaves_the_spool_to_its_owner() {
     sandbox.write("broken", "");
     sandbox.write_conf("[app]\nalarm_interval : 60\nalarm_exec : ./take\n");
     for (program, name) in [(svc_program(), "svc"), (svc_program().with_file_name("svalarm"), "svalarm")] {
-        fs::copy(program, sandbox.path(name)).unwrap();
+        sandbox.bring(&program, name);
     }
     let mut open: PathBuf = sandbox.path("");
     while open.starts_with(std::env::temp_dir()) && open != std::env::temp_dir() {

@@ -159,7 +159,7 @@ fn others_see_what_the_modes_allow_and_whom_to_ask() {
     fs::set_permissions(sandbox.path("status/open"), fs::Permissions::from_mode(0o755)).unwrap();
     let root = sandbox.path("").parent().unwrap().to_owned();
     fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(svc_program(), sandbox.path("svc")).unwrap();
+    sandbox.bring(&svc_program(), "svc");
     let mut command = sandbox.program(sandbox.path("svc"));
     command.args(["status"]).uid(NOBODY).gid(NOBODY);
     let output = sandbox.run(command).expect_code(4);

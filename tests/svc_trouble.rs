@@ -119,7 +119,7 @@ fn without_permission_the_file_and_its_owner_are_named() {
     sandbox.until_ready();
     // Where the programs were built nobody else may enter.
     for name in ["svc", "svstat", "svok"] {
-        fs::copy(client_program(name), sandbox.path(name)).expect("the sandbox is writable");
+        sandbox.bring(&client_program(name), name);
     }
     let open = |path: &std::path::Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("root may");

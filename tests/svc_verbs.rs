@@ -134,9 +134,10 @@ fn kill_pause_continue_and_signal() {
     assert_eq!(sandbox.svc(&["kill", "app"]).expect_code(0).stdout, "app: killed\n");
     assert!(!alive(service));
     sandbox.svc(&["signal", "SEGV", "app"]).expect_code(100).expect_stderr(&["TERM, INT, HUP, ALRM, QUIT"]);
-    sandbox.svc(&["stop", "app"]).expect_code(0);
-    sandbox.svc(&["kill", "app"]).expect_code(0);
-    sandbox.svc(&["pause", "app"]).expect_code(1).expect_stderr(&["app: not running, so it cannot be paused"]);
+    sandbox.start_module("down", "ready"); // TERM ends this one
+    sandbox.svc(&["stop", "down"]).expect_code(0);
+    sandbox.svc(&["kill", "down"]).expect_code(0);
+    sandbox.svc(&["pause", "down"]).expect_code(1).expect_stderr(&["down: not running, so it cannot be paused"]);
 }
 
 #[test]

@@ -91,16 +91,21 @@ impl Sandbox {
         self.write("supervise.conf", text);
     }
 
+    /// Copies a program into the sandbox. By another process: what another test forks meanwhile would have the copy open
+    /// for writing, and until its exec nobody could run it (execve(2), ETXTBSY).
+    #[track_caller]
+    pub(crate) fn bring(&self, program: &Path, name: &str) {
+        let copied = Command::new("cp").arg(program).arg(self.path(name)).status().expect("there is a cp");
+        assert!(copied.success(), "unable to copy {}", program.display());
+    }
+
     /// Makes all of the sandbox another user's, for tests that root runs as somebody else. The programs are copied in,
     /// because that user may not be able to enter the folder they were built in.
     #[track_caller]
     pub(crate) fn give_to(&self, uid: u32) {
         fs::remove_file(self.path("service")).expect("the link is there");
         for (program, name) in [(service_program(), "service"), (supervise_program(), "supervise")] {
-            // Not copied here: what another test forks meanwhile would have the copy open for writing, and until its
-            // exec nobody could run it (execve(2), ETXTBSY).
-            let copied = Command::new("cp").arg(&program).arg(self.path(name)).status().expect("there is a cp");
-            assert!(copied.success(), "unable to copy {}", program.display());
+            self.bring(&program, name);
         }
         let root = self.root.path();
         for path in [root.to_owned(), root.join("calls"), self.path(""), self.path("service"), self.path("supervise")] {
