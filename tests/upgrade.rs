@@ -405,8 +405,8 @@ fn an_svalarm_that_runs_is_known_to_the_new_one() {
     sandbox.upgrade();
     assert_eq!(sandbox.value("undelivered").as_deref(), Some("1"));
     eventually(&sandbox, "the same one runs", || children().len() == 2 && children().contains(&svalarm[0]));
-    drop((connection, server));
     signal(svalarm[0], Signal::SIGKILL);
+    drop((connection, server)); // not before: it would have ended by itself
     // What became of it is told by the new one: it knows its child.
     sandbox.until_warned("svalarm ended with signal KILL");
     assert!(process_stat(svalarm[0]).is_none_or(|stat| stat.state != 'Z'));

@@ -23,6 +23,9 @@ macro_rules! program {
     };
 }
 
+/// The exit code of a program of Rust's that has panicked.
+const PANICKED: u8 = 101;
+
 /// Runs the program. Its first three descriptors are open from here on, so that no file of its own becomes one of
 /// them, and writing to a pipe that nobody reads is an error and not its end.
 ///
@@ -44,7 +47,9 @@ pub unsafe fn enter(count: c_int, words: *const *const c_char, program: fn(Vec<O
         let word = unsafe { CStr::from_ptr(*words.add(at)) };
         OsStr::from_bytes(word.to_bytes()).to_owned()
     });
-    let code = program(words.collect());
+    let words = words.collect();
+    // A panic must not unwind into the C library; its message was printed. (A release build ends at once instead.)
+    let code = std::panic::catch_unwind(|| program(words)).unwrap_or(PANICKED);
     let _ = std::io::stdout().flush(); // nobody reads it
     c_int::from(code)
 }
