@@ -107,12 +107,12 @@ fn an_empty_conf_is_no_policy_and_no_problem() {
 fn nul_bytes_bad_utf_8_and_a_half_written_last_line_are_warnings() {
     let sandbox = Sandbox::new();
     let conf = b"[global]\nalarm_interval : 60\nalarm_mail : a\0b@example.invalid\nmax_tries : 2\n\xff\xfe : 3\n\
-                 [app]\npacing : 0.1\nmax_tri";
+                 [app]\npacing : 0.1\nmail_transport : smtp://127.0.0.1:1\nmax_tri";
     sandbox.write("supervise.conf", conf);
     runs_all_the_same(&sandbox);
     let output = sandbox.background(&["--check", "-F", "supervise.conf"]).expect_code(100);
     let said = output.stdout + &output.stderr;
-    for line in ["supervise.conf:3:", "supervise.conf:5:", "supervise.conf:8:"] {
+    for line in ["supervise.conf:3:", "supervise.conf:5:", "supervise.conf:9:"] {
         assert!(said.contains(line), "{line} in {said}");
         sandbox.until_warned(line);
     }

@@ -226,7 +226,10 @@ fn a_section_before_global_has_only_itself() {
 #[test]
 fn without_global_and_section_there_is_no_policy() {
     let sandbox = Sandbox::new();
-    sandbox.write_conf("[other]\nalarm_interval : 60\nmax_tries : 1\nalarm_mail : other@example.invalid\n");
+    sandbox.write_conf(
+        "[other]\nalarm_interval : 60\nmax_tries : 1\nalarm_mail : other@example.invalid\n\
+         mail_transport : smtp://127.0.0.1:1\n",
+    );
     sandbox.start("ready", &[]);
     let mut service = sandbox.until_ready();
     for _ in 0..3 {
