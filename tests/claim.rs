@@ -147,3 +147,22 @@ fn an_alarm_that_is_owed_is_paid_after_a_reboot_too() {
     eventually(&sandbox, "it is alarmed", || sandbox.subjects().len() == 1);
     assert!(sandbox.subjects()[0].ends_with("Service app exited!"), "{:?}", sandbox.subjects());
 }
+
+#[test]
+fn a_claim_that_could_not_be_written_is_made_good() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    sandbox.until_state("up");
+    let claim = sandbox.file("claim");
+    let options = ["-P", claim.to_str().expect("a plain name"), "-e", "inject=pwrite64:error=ENOSPC"];
+    let Some(strace) = crate::traced::strace(&sandbox, sandbox.supervise_pid(), &options) else { return };
+    sandbox.write_control(b"s");
+    sandbox.until_warned("unable to write status/app/claim: No space left on device");
+    sandbox.until_value("alarms", "no");
+    assert!(sandbox.text("claim").contains("\nflags 0 "), "{}", sandbox.text("claim"));
+    signal(strace.pid(), Signal::SIGINT);
+    strace.wait();
+    // Nothing else happens that would make supervise look.
+    eventually(&sandbox, "the claim is written", || sandbox.text("claim").contains("\nflags 1 "));
+}
