@@ -17,6 +17,6 @@ pub(crate) use call::{Foreground, Output};
 pub(crate) use process::{Pid, alive, is_root, process_stat, signal};
 #[allow(unused_imports, reason = "named by tests that keep one")]
 pub(crate) use report::Report;
-pub(crate) use sandbox::{Sandbox, example, service_program, supervise_program};
+pub(crate) use sandbox::{Sandbox, copy_program, example, service_program, supervise_program};
 pub(crate) use status_dir::{Record, STATE_KEYS, StatusDir, decode_record};
 pub(crate) use wait::{eventually, eventually_some, skip, with_status_on_a_small_disk};

@@ -97,7 +97,7 @@ impl Sandbox {
     pub(crate) fn give_to(&self, uid: u32) {
         fs::remove_file(self.path("service")).expect("the link is there");
         for (program, name) in [(service_program(), "service"), (supervise_program(), "supervise")] {
-            fs::copy(&program, self.path(name)).unwrap_or_else(|e| panic!("unable to copy {}: {e}", program.display()));
+            copy_program(&program, &self.path(name));
         }
         let root = self.root.path();
         for path in [root.to_owned(), root.join("calls"), self.path(""), self.path("service"), self.path("supervise")] {
@@ -174,6 +174,14 @@ impl Sandbox {
         }
         text
     }
+}
+
+/// Copies a program, by another process: a file that this one has open for writing could not be executed (ETXTBSY), also
+/// where it is a child just forked by another test that has it open.
+#[track_caller]
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status().expect("cp is there");
+    assert!(copied.success(), "cp {} {}", from.display(), to.display());
 }
 
 /// One line a file, and the content of those that tests look at.
