@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::adoption::{ALARMED, kernel_tells_exit_statuses};
 use crate::common::{
-    Foreground, Pid, Sandbox, alive, eventually, is_root, process_stat, signal, skip, supervise_program,
+    Foreground, Pid, Sandbox, alive, copy_program, eventually, is_root, process_stat, signal, skip, supervise_program,
 };
 
 /// Version of the next program, as long as that of the built one.
@@ -67,14 +67,6 @@ impl Sandbox {
         self.write_control(b"U");
         self.until_value("version", NEXT);
     }
-}
-
-/// By another process: a file that this one has open for writing could not be executed (ETXTBSY), also where it is a
-/// child just forked by another test that has it open.
-#[track_caller]
-fn copy_program(from: &Path, to: &Path) {
-    let copied = Command::new("cp").args([from, to]).status().expect("cp is there");
-    assert!(copied.success(), "cp {} {}", from.display(), to.display());
 }
 
 /// The built supervise with another version in it.

@@ -24,7 +24,7 @@ pub(crate) use mounts::{Mount, with_mounts, with_status_on_a_small_disk};
 pub(crate) use process::{Pid, alive, is_root, process_stat, signal};
 #[allow(unused_imports, reason = "named by tests that keep one")]
 pub(crate) use report::Report;
-pub(crate) use sandbox::{Sandbox, example, service_program, supervise_program};
+pub(crate) use sandbox::{Sandbox, copy_program, example, service_program, supervise_program};
 pub(crate) use status_dir::{Record, STATE_KEYS, StatusDir, decode_record};
 #[allow(unused_imports, reason = "tests of alarms use the rest")]
 pub(crate) use wait::{after_a_delay, eventually, eventually_some, skip};

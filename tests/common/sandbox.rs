@@ -91,12 +91,10 @@ impl Sandbox {
         self.write("supervise.conf", text);
     }
 
-    /// Copies a program into the sandbox. By another process: what another test forks meanwhile would have the copy open
-    /// for writing, and until its exec nobody could run it (execve(2), ETXTBSY).
+    /// Copies a program into the sandbox, under this name.
     #[track_caller]
     pub(crate) fn bring(&self, program: &Path, name: &str) {
-        let copied = Command::new("cp").arg(program).arg(self.path(name)).status().expect("there is a cp");
-        assert!(copied.success(), "unable to copy {}", program.display());
+        copy_program(program, &self.path(name));
     }
 
     /// Makes all of the sandbox another user's, for tests that root runs as somebody else. The programs are copied in,
@@ -185,6 +183,14 @@ impl Sandbox {
         }
         text
     }
+}
+
+/// Copies a program, by another process: a file that this one has open for writing could not be executed (ETXTBSY), also
+/// where it is a child just forked by another test that has it open.
+#[track_caller]
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status().expect("cp is there");
+    assert!(copied.success(), "cp {} {}", from.display(), to.display());
 }
 
 /// One line a file, and the content of those that tests look at.
