@@ -84,6 +84,7 @@ impl Supervisor {
                 self.not_started = None;
                 self.pid_changed = self.now.stamp;
                 self.adopted = false;
+                self.let_it_execute();
             }
             Err(errno) => {
                 let pacing = self.policy.rules().pacing.as_secs_f64();

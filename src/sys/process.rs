@@ -66,9 +66,37 @@ pub struct Reaped {
     pub cpu_us: (u64, u64),
 }
 
-/// Reaps one child that has ended, if there is one, whichever it is. `before` is called with its pid while it is
-/// still a zombie, so that its pid, and the process group of that number, is still its own.
-pub fn reap_next(before: impl FnOnce(Pid)) -> Option<Reaped> {
+/// Reaps one child that has ended, if there is one, whichever it is. `before`, where it is given, is called with its
+/// pid while it is still a zombie, so that its pid, and the process group of that number, is still its own.
+pub fn reap_next(before: Option<impl FnOnce(Pid)>) -> Option<Reaped> {
+    let which = match before {
+        Some(before) => {
+            let zombie = zombie()?;
+            before(zombie);
+            zombie.as_raw()
+        }
+        None => -1, // any
+    };
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointers are to values of ours, and all-zero bytes are a valid rusage.
+    let (pid, usage) = unsafe {
+        let pid = libc::wait4(which, &raw mut status, libc::WNOHANG, usage.as_mut_ptr());
+        (pid, usage.assume_init())
+    };
+    let micros = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+    };
+    (pid > 0).then(|| Reaped {
+        pid: Pid::from_raw(pid),
+        ended: ended(status),
+        peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        cpu_us: (micros(usage.ru_utime), micros(usage.ru_stime)),
+    })
+}
+
+/// A child that has ended and was not reaped yet.
+fn zombie() -> Option<Pid> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: all-zero bytes are a valid siginfo; without a child to report the pid in it stays 0 (waitid(2)).
     let pid = unsafe {
@@ -78,26 +106,7 @@ pub fn reap_next(before: impl FnOnce(Pid)) -> Option<Reaped> {
         }
         info.assume_init().si_pid()
     };
-    if pid == 0 {
-        return None;
-    }
-    before(Pid::from_raw(pid));
-    let mut status = 0;
-    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the pointers are to values of ours, and all-zero bytes are a valid rusage.
-    let (got, usage) = unsafe {
-        let got = libc::wait4(pid, &raw mut status, libc::WNOHANG, usage.as_mut_ptr());
-        (got, usage.assume_init())
-    };
-    let micros = |time: libc::timeval| {
-        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
-    };
-    (got == pid).then(|| Reaped {
-        pid: Pid::from_raw(pid),
-        ended: ended(status),
-        peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
-        cpu_us: (micros(usage.ru_utime), micros(usage.ru_stime)),
-    })
+    (pid != 0).then(|| Pid::from_raw(pid))
 }
 
 /// What a wait status says.
