@@ -52,8 +52,15 @@ pub(crate) struct World {
 impl World {
     /// A world in which an operator has just started a supervise.
     pub(crate) fn new(rules: Rules) -> Self {
+        let mut world = Self::before(rules);
+        world.send(Event::Begin { taken: None, found: Found::Nothing });
+        world
+    }
+
+    /// The same a moment earlier.
+    fn before(rules: Rules) -> Self {
         let now = Now { moment: Moment(1_000_000_000_000), stamp: Stamp(5_000_000_000_000) };
-        let mut world = Self {
+        Self {
             policy: Policy::new(rules),
             now,
             runs: false,
@@ -68,19 +75,13 @@ impl World {
             alarms_in_window: 0,
             status_pending: false,
             exempt: false,
-        };
-        world.send(Event::Begin { taken: None, found: Found::Nothing });
-        world
+        }
     }
 
     /// Supervise took its leave, and an operator starts another.
     pub(crate) fn start_afresh(&mut self) {
         assert!(self.left && !self.runs, "there is one");
-        let now = self.now;
-        let rules = self.policy.rules().clone();
-        *self = Self { now, ..Self::new(rules.clone()) };
-        self.policy = Policy::new(rules);
-        (self.runs, self.hook, self.last_start, self.asked) = (false, false, None, true);
+        *self = Self { now: self.now, ..Self::before(self.policy.rules().clone()) };
         self.send(Event::Begin { taken: None, found: Found::Nothing });
     }
 
