@@ -9,8 +9,8 @@ const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 const YEARS: u64 = 100;
 
-/// Seeds of years that went wrong once.
-const WENT_WRONG: [u64; 0] = [];
+/// Seeds of years that went wrong once, with this policy or with one that was broken on purpose.
+const WENT_WRONG: [u64; 2] = [10_701_763_358_125_455_848, 6_361_180_254_562_011_314];
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): all that is asked of it is that a seed says it all.
 struct Chance(u64);
@@ -88,8 +88,8 @@ impl Chance {
     /// How long a service runs on the average, in these days of its life.
     fn health(&mut self) -> u64 {
         match self.below(1000) {
-            0..3 => 2 * SECOND,
-            3..40 => 10 * 60 * SECOND,
+            0..100 => 2 * SECOND,
+            100..140 => 10 * 60 * SECOND,
             _ => 2 * DAY,
         }
     }
@@ -134,9 +134,16 @@ fn year(seed: u64) -> u64 {
             world.do_it(Doing::HookEnds);
         } else {
             world.do_it(chance.visit());
-            // Many a command comes right after another.
-            visit = world.now() + Duration::from_nanos(if chance.one_in(4) { SECOND } else { chance.around(4 * HOUR) });
+            if chance.one_in(2) {
+                service = None; // it ends of this, or of something else soon
+            }
             health = chance.health();
+            if service.is_none() && world.running().0 {
+                service = Some(world.now() + Duration::from_nanos(chance.around(3 * SECOND)));
+            }
+            // Many a command comes right after another, and where it crashes somebody comes soon.
+            let mean = if chance.one_in(4) { SECOND } else { (60 * health).min(4 * HOUR) };
+            visit = world.now() + Duration::from_nanos(chance.around(mean));
             if world.has_left() {
                 world.start_afresh();
             }
