@@ -11,6 +11,9 @@ pub mod commands;
 pub mod config;
 /// The exit codes that all programs share.
 pub mod exit_code;
+/// What must hold for any bytes from outside.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 /// What happened, and what to do about it: the state machine.
 pub mod policy;
 /// The status directory as a protocol: what both of its ends agree on.

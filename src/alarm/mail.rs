@@ -84,7 +84,7 @@ fn qualified(address: &str, host: &str) -> Result<Address, AddressError> {
 }
 
 /// The envelope, and the sender with the mail's bytes. A recipient to whom no mail can be written is refused for good.
-fn compose(
+pub(super) fn compose(
     message: &Message,
     from: &str,
     to: &str,

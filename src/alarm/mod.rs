@@ -12,6 +12,8 @@ mod message;
 mod spool;
 mod stderr_tail;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod any_bytes;
 mod attempt;
 mod copies;
 mod copy;

@@ -12,6 +12,9 @@ use crate::text::unescape;
 /// A message of ours has a tenth of it.
 pub(super) const SIZE_LIMIT: u64 = 1 << 20;
 
+/// In seconds of Unix time. A mail's year has four digits, and the mail library panics at a later one.
+const YEAR_10000: u64 = 253_402_300_800;
+
 /// Somebody who is to get a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Recipient {
@@ -113,10 +116,11 @@ impl Message {
         unescape(self.fact("module")?)
     }
 
-    /// When it was raised.
+    /// When it was raised; `None` too where a mail can't say so.
     pub(super) fn time(&self) -> Option<SystemTime> {
         let (seconds, _) = self.fact("time")?.split_once('.')?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds.parse().ok()?))
+        let seconds = seconds.parse().ok().filter(|&seconds| seconds < YEAR_10000)?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     }
 
     /// Subject and body, as a program gets them on its stdin.
@@ -181,6 +185,15 @@ mod tests {
         assert_eq!(message.password_file, Some(PathBuf::from("/p\nq")));
         assert_eq!((message.module().as_deref(), message.body.as_str()), (Some(&b"\xff"[..]), "body\n\nmore\n"));
         assert_eq!(message.time(), SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_time_that_no_mail_can_say_is_none() {
+        let with = |time: &str| Message::decode(WHOLE.replace("time 5.", time).as_bytes()).unwrap();
+        assert!(with("time 253402300799.").time().is_some(), "the last second of the year 9999");
+        for time in ["time 253402300800.", "time 18446744073709551615."] {
+            assert_eq!(with(time).time(), None);
+        }
     }
 
     #[test]

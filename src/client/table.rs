@@ -211,6 +211,10 @@ pub fn cut(text: &str, room: usize) -> String {
         }
         out.push(character);
     }
+    // Some characters are wider together than each alone (U+FE0F makes a picture of the one before it).
+    while !out.is_empty() && out.width() + 1 > room {
+        out.pop();
+    }
     if room > 0 {
         out.push('…');
     }
@@ -283,5 +287,13 @@ mod tests {
     fn a_cut_text_says_so() {
         assert_eq!((cut("abc", 3), cut("abc", 2), cut("应用", 3)), ("abc".into(), "a…".into(), "应…".into()));
         assert_eq!((cut("abc", 1), cut("abc", 0)), ("…".into(), String::new()));
+    }
+
+    #[test]
+    fn characters_that_are_wider_together_are_cut_too() {
+        let clouds = "\u{2601}\u{fe0f}".repeat(4); // one column alone, two as a picture
+        for room in 0..9 {
+            assert!(cut(&clouds, room).width() <= room, "{:?} in {room}", cut(&clouds, room));
+        }
     }
 }

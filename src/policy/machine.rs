@@ -300,7 +300,7 @@ impl Policy {
         self.ledger.prompt = false;
         self.ledger.started = Some(now.moment);
         self.ledger.started_at = now.stamp;
-        self.ledger.starts += 1;
+        self.ledger.starts = self.ledger.starts.saturating_add(1);
         self.enter(now, State::Up);
         out.push(Action::Start);
     }

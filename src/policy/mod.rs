@@ -13,6 +13,8 @@ mod machine;
 mod rules;
 mod standing;
 mod time;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod world;
 
 pub use action::{Action, Alarm, AlarmKind, Next, Sig, Told};
 pub use command::Command;

@@ -4,6 +4,7 @@
 mod begin;
 mod exits;
 mod properties;
+mod simulation;
 mod table;
 mod timing;
 
