@@ -18,6 +18,7 @@ mod exits;
 mod fifos;
 mod give_up;
 mod hook;
+mod hostile;
 mod logs;
 mod mended;
 mod random_kills;
