@@ -45,3 +45,4 @@ mod traced;
 mod upgrade;
 mod upgrade_moments;
 mod upgrade_refused;
+mod worse_days;
