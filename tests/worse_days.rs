@@ -273,20 +273,35 @@ fn a_service_that_ignores_term_is_there_until_it_is_killed() {
     assert_eq!(sandbox.record().pid, None);
 }
 
+/// Where a test fails, the thread that traces this process must not wait for its end for ever.
+#[cfg(target_arch = "x86_64")]
+struct EndOnFailure<'a>(&'a std::sync::atomic::AtomicI32);
+
+#[cfg(target_arch = "x86_64")]
+impl Drop for EndOnFailure<'_> {
+    fn drop(&mut self) {
+        let pid = self.0.load(Ordering::SeqCst);
+        if std::thread::panicking() && pid > 1 {
+            signal(pid, Signal::SIGKILL);
+        }
+    }
+}
+
 /// The wall clock goes a year ahead, and a year back: stamps follow it, and nothing else.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_clock_that_is_set_changes_stamps_and_nothing_else() {
-    use std::sync::atomic::AtomicI64;
+    use std::sync::atomic::{AtomicI32, AtomicI64};
     const YEAR: i64 = 366 * 86_400;
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\nalarm_interval : 600\npacing : 0.1\n");
     let args = ["--foreground", "-p", "status/app", "-f", "./service line started until USR1 exit 3"];
-    let (ahead, ended) = (AtomicI64::new(0), AtomicBool::new(false));
+    let (ahead, pid, ended) = (AtomicI64::new(0), AtomicI32::new(0), AtomicBool::new(false));
     let command = sandbox.command(&args);
     std::thread::scope(|scope| {
+        let _end = EndOnFailure(&pid);
         let traced = scope.spawn(|| {
-            let result = crate::common::run_with_wall_clock(command, &ahead, |_| ());
+            let result = crate::common::run_with_wall_clock(command, &ahead, |started| pid.store(started, Ordering::SeqCst));
             ended.store(true, Ordering::SeqCst);
             result
         });
