@@ -301,7 +301,8 @@ fn a_clock_that_is_set_changes_stamps_and_nothing_else() {
     std::thread::scope(|scope| {
         let _end = EndOnFailure(&pid);
         let traced = scope.spawn(|| {
-            let result = crate::common::run_with_wall_clock(command, &ahead, |started| pid.store(started, Ordering::SeqCst));
+            let result =
+                crate::common::run_with_wall_clock(command, &ahead, |started| pid.store(started, Ordering::SeqCst));
             ended.store(true, Ordering::SeqCst);
             result
         });
