@@ -49,7 +49,12 @@ pub fn serve(dir: Directory, stay: Stay, try_all: bool) -> Result<u8, String> {
     let mut logs = Logs::new(64 << 20, 1);
     let failed = |doing: &str, errno: Errno| format!("unable to {doing}: {}", why(errno));
     let begun = take_over_signals().map_err(|errno| failed("receive signals", errno)).and_then(|mut signals| {
-        let spool = Spool::open(&dir).map_err(|errno| failed("open alarms", errno))?;
+        let spool = Spool::open(&dir).map_err(|errno| match errno {
+            Errno::EPERM => {
+                "alarms belongs to another user, or others may write to it: nothing is delivered".to_owned()
+            }
+            errno => failed("open alarms", errno),
+        })?;
         let entry = Serving::enter(&spool, stay, &mut signals).map_err(|errno| failed("lock alarms", errno))?;
         Ok((signals, spool, entry))
     });
@@ -197,7 +202,8 @@ impl Queue {
 
     /// Whether somebody holds `ok` open.
     fn supervise_lives(&self) -> bool {
-        openat(&self.dir, "ok", OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()).is_ok()
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        openat(&self.dir, "ok", flags, Mode::empty()).is_ok()
     }
 
     /// Compares what is known with what is there.

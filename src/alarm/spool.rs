@@ -17,8 +17,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use super::progress::Progress;
 use super::read::SIZE_LIMIT;
@@ -54,6 +54,15 @@ fn make_folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Opens the spool for what acts on it: messages name programs to run, so nobody else may have put one there.
+fn trusted_folder(dir: &Directory) -> Result<OwnedFd, Errno> {
+    let folder = make_folder(dir, NAME)?;
+    let stat = fstat(&folder)?;
+    let others = Mode::S_IWGRP | Mode::S_IWOTH;
+    let is_ours = stat.st_uid == geteuid().as_raw() || stat.st_uid == 0;
+    if is_ours && stat.st_mode & others.bits() == 0 { Ok(folder) } else { Err(Errno::EPERM) }
+}
+
 /// Makes the spool where it is missing.
 ///
 /// # Errors
@@ -67,7 +76,7 @@ pub fn make(dir: &Directory) -> Result<(), Errno> {
 /// # Errors
 /// What the system call that failed says; nothing is left of it.
 pub fn store(dir: &Directory, id: &str, text: &str) -> Result<(), Errno> {
-    put(make_folder(dir, NAME)?.as_fd(), id, text, Durable::No)
+    put(trusted_folder(dir)?.as_fd(), id, text, Durable::No)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +174,7 @@ pub(super) struct Spool {
 impl Spool {
     /// Opens it, and makes it where it is missing.
     pub(super) fn open(dir: &Directory) -> Result<Self, Errno> {
-        let messages = make_folder(dir, NAME)?;
+        let messages = trusted_folder(dir)?;
         Ok(Self { messages, delivery: OnceCell::new(), is_durable: Cell::new(false) })
     }
 

@@ -13,6 +13,9 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
 use super::Directory;
 use crate::sys::why;
 
+/// So much of the long record is read for the pid in its second line.
+const STATE_LIMIT: usize = 4096;
+
 /// The lock, held for as long as any copy of its descriptor is open, also in a child before its exec. Nothing ever
 /// unlocks it: the end of its holders does.
 #[derive(Debug)]
@@ -102,7 +105,8 @@ fn holder(directory: &Directory, file: &OwnedFd) -> Option<u32> {
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     holder_in(&locks, &stat).or_else(|| {
         // Some file systems have another device number in that list: ask whom the long record names.
-        let state = fs::read_to_string(directory.path().join("state")).ok()?;
+        let state = directory.read("state", STATE_LIMIT).ok()?;
+        let state = String::from_utf8_lossy(&state);
         let pid: u32 = state.lines().find_map(|line| line.strip_prefix("supervise : "))?.parse().ok()?;
         let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         let has_it = open.flatten().any(|entry| {

@@ -111,25 +111,36 @@ pub fn watch_directory(dir: BorrowedFd<'_>) -> Result<(), Errno> {
 /// # Errors
 /// `ELOOP` where somebody else owns the link, else what open(2) says.
 pub fn open_owned_link(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
-    let always = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
-    // SAFETY: the name is a C string and the directory open; what is returned is a new descriptor, owned by nobody else.
-    let open = |more: libc::c_int| unsafe {
-        let fd = Errno::result(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | always | more, 0o666))?;
-        Ok(OwnedFd::from_raw_fd(fd))
-    };
-    match open(libc::O_NOFOLLOW) {
-        Err(Errno::ELOOP) => {
-            // SAFETY: all-zero bytes are a valid stat; the pointers are to values of ours.
-            let owner = unsafe {
-                let mut stat = std::mem::zeroed::<libc::stat>();
-                let flags = libc::AT_SYMLINK_NOFOLLOW;
-                Errno::result(libc::fstatat(dir.as_raw_fd(), name.as_ptr(), &raw mut stat, flags))?;
-                stat.st_uid
-            };
-            // SAFETY: no preconditions.
-            let own = unsafe { libc::geteuid() };
-            if owner == 0 || owner == own { open(0) } else { Err(Errno::ELOOP) }
-        }
+    match open_plainly(dir, name, flags | libc::O_NOFOLLOW) {
+        Err(Errno::ELOOP) => follow_owned_link(dir, name, flags),
         other => other,
     }
+}
+
+fn open_plainly(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    let always = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+    // SAFETY: the name is a C string and the directory open; a new descriptor is owned by nobody else.
+    unsafe {
+        let fd = Errno::result(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | always, 0o666))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Owner and target are asked of one and the same link, whatever has its name by then. Not inlined: who meets no link
+/// has no use for a page of stack.
+#[inline(never)]
+fn follow_owned_link(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    let link = open_plainly(dir, name, libc::O_PATH | libc::O_NOFOLLOW)?;
+    let mut target = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: all-zero bytes are a valid stat; the pointers are to values of ours, and the last byte of the target stays
+    // zero. geteuid has no preconditions.
+    let owned = unsafe {
+        let mut stat = std::mem::zeroed::<libc::stat>();
+        Errno::result(libc::fstat(link.as_raw_fd(), &raw mut stat))?;
+        let (place, room) = (target.as_mut_ptr().cast(), target.len() - 1);
+        Errno::result(libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), place, room))?;
+        stat.st_uid == 0 || stat.st_uid == libc::geteuid()
+    };
+    let target = CStr::from_bytes_until_nul(&target).map_err(|_| Errno::ENAMETOOLONG)?;
+    if owned { open_plainly(dir, target, flags) } else { Err(Errno::ELOOP) }
 }

@@ -14,6 +14,8 @@ mod report;
 mod sandbox;
 mod status_dir;
 mod wait;
+#[cfg(target_arch = "x86_64")]
+mod wall_clock;
 
 pub(crate) use acts::{Mark, log_texts};
 pub(crate) use call::{Foreground, Output};
@@ -28,3 +30,6 @@ pub(crate) use sandbox::{Sandbox, copy_program, example, service_program, superv
 pub(crate) use status_dir::{Record, STATE_KEYS, StatusDir, decode_record};
 #[allow(unused_imports, reason = "tests of alarms use the rest")]
 pub(crate) use wait::{after_a_delay, eventually, eventually_some, skip};
+#[cfg(target_arch = "x86_64")]
+#[allow(unused_imports, reason = "not every test program sets the clock")]
+pub(crate) use wall_clock::run_with_wall_clock;

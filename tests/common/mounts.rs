@@ -13,6 +13,8 @@ use super::{Sandbox, is_root, skip};
 pub(crate) enum Mount<'a> {
     /// A tmpfs of so many KiB.
     SmallDisk(&'a Path, u32),
+    /// A tmpfs with so many inodes.
+    FewInodes(&'a Path, u32),
     /// A file or a folder at the place of another one.
     Bind(&'a Path, &'a Path),
     /// What is mounted there can only be read from now on.
@@ -29,6 +31,9 @@ impl Mount<'_> {
         let (source, target, kind, flags, data) = match self {
             Mount::SmallDisk(target, kib) => {
                 (c"none".into(), path(target), c"tmpfs", 0, format!("size={kib}k,mode=755"))
+            }
+            Mount::FewInodes(target, count) => {
+                (c"none".into(), path(target), c"tmpfs", 0, format!("nr_inodes={count},mode=755"))
             }
             Mount::Bind(source, target) => (path(source), path(target), c"", libc::MS_BIND, String::new()),
             Mount::ReadOnly(target) => (c"none".into(), path(target), c"", AGAIN | libc::MS_RDONLY, String::new()),

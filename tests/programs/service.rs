@@ -8,6 +8,7 @@
 //! alone LOCK FILE     holds the lock of LOCK for as long as it lives; appends "PID" to FILE if another holds it
 //! report FILE         writes what it was given by its parent to FILE (one `key value` a line), all at once
 //! child               forks a child that stays in the process group and waits; prints "child PID"
+//! bomb                forks for ever, and so does every child
 //! chdir FOLDER        changes the current folder
 //! ignore NAME         ignores a signal, e.g. TERM; so does a `child` forked later
 //! core                raises its soft limit for core files to the hard one
@@ -97,6 +98,12 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             }
             "report" => publish(&word(), &given),
             "child" => fork_child(),
+            "bomb" => loop {
+                // SAFETY: this process has one thread, so a forked copy of it may do anything.
+                if unsafe { libc::fork() } == -1 {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            },
             "chdir" => std::env::set_current_dir(word()).unwrap_or_else(|e| fail(&format!("chdir: {e}"))),
             "ignore" => {
                 let signal = number(&word());

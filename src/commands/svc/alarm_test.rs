@@ -6,6 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::geteuid;
+
 use super::delivery::{last_reason, start};
 use super::exit::{DONE, NO_SUPERVISE, NOT_IN_TIME, NOT_SO, SYSTEM};
 use super::terminal::say;
@@ -51,9 +54,13 @@ pub(super) fn run(root: &Path, names: &[OsString], timeout: Duration) -> u8 {
 
 /// One service: a line for each recipient.
 fn test(service: &Service, number: usize, timeout: Duration) -> Result<Vec<Ended>, Ended> {
+    let dir = Directory::open(&service.dir).map_err(|errno| (SYSTEM, refusal(&service.dir, errno)))?;
+    if geteuid().is_root() && others_may_write(&dir) {
+        let text = "others may write to this status directory, and the supervise.conf that it names may be theirs";
+        return Err((SYSTEM, text.to_owned()));
+    }
     let (recipients, text, id) = compose(service, number)?;
     let failed = |errno| (SYSTEM, refusal(&service.dir.join("alarms"), errno));
-    let dir = Directory::open(&service.dir).map_err(|errno| (SYSTEM, refusal(&service.dir, errno)))?;
     alarm::submit(&dir, &id, &text).map_err(failed)?;
     let delivered = deliver(service, &dir, &id, timeout);
     let left: Vec<Kept> = alarm::list(&dir).map_err(failed)?.into_iter().filter(|kept| kept.id == id).collect();
@@ -63,6 +70,12 @@ fn test(service: &Service, number: usize, timeout: Duration) -> Result<Vec<Ended
     }
     delivered.map_err(|error| (SYSTEM, error))?;
     Ok(recipients.into_iter().map(|recipient| outcome(service, &id, &left, recipient)).collect())
+}
+
+/// Others than its owner, that is, as whom the test is delivered.
+fn others_may_write(dir: &Directory) -> bool {
+    let others = Mode::S_IWGRP | Mode::S_IWOTH;
+    fstat(dir).map_or(true, |stat| stat.st_mode & others.bits() != 0)
 }
 
 fn outcome(service: &Service, id: &str, left: &[Kept], recipient: String) -> Ended {

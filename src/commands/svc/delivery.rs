@@ -64,7 +64,7 @@ pub(super) fn last_reason(dir: &Path, id: &str) -> Option<String> {
 /// Ends the svalarm that serves this spool, since it waits for what we have not the time for. What it was about to do
 /// is done by the next one.
 fn end_server(dir: &Path) {
-    let Ok(spool) = fs::metadata(dir.join("alarms")) else { return };
+    let Ok(spool) = fs::symlink_metadata(dir.join("alarms")) else { return };
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     // `1: FLOCK  ADVISORY  WRITE 4711 fe:01:131 0 EOF` (proc_locks(5))
     let holder = |line: &str| {
