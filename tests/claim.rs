@@ -155,7 +155,7 @@ fn a_claim_that_could_not_be_written_is_made_good() {
     sandbox.until_ready();
     sandbox.until_state("up");
     let claim = sandbox.file("claim");
-    let options = ["-P", claim.to_str().expect("a plain name"), "-e", "inject=pwrite64:error=ENOSPC"];
+    let options = ["-P", claim.to_str().expect("a plain name"), "-e", "inject=pwrite64,pwritev:error=ENOSPC"];
     let Some(strace) = crate::traced::strace(&sandbox, sandbox.supervise_pid(), &options) else { return };
     sandbox.write_control(b"s");
     sandbox.until_warned("unable to write status/app/claim: No space left on device");
