@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::adoption::ALARMED;
 use crate::common::{
-    Mount, Pid, Sandbox, eventually, is_root, process_stat, signal, skip, supervise_program, with_mounts,
+    Mount, Pid, Sandbox, after_a_delay, eventually, is_root, process_stat, signal, skip, supervise_program, with_mounts,
 };
 
 /// How much a test is to do, where somebody wants more than is usual.
@@ -253,6 +253,84 @@ fn a_stranger_with_the_pid_of_a_dead_service_is_left_alone() {
         return skip(&format!("no pid namespace: {}", output.stderr));
     }
     assert_eq!(sandbox.read("said"), "down\nfound dead\nadopted\n", "{output:?}");
+}
+
+/// In a pid namespace of its own with 300 pids that come again and again: a crash loop under commands among strangers, and
+/// supervise and its service killed with a stranger in the service's place. No stranger may ever get a signal.
+const FEW_PIDS: &str = r#"
+set -u
+pid() { od -An -j16 -N4 -tu4 status/app/status 2>/dev/null | tr -d ' '; }
+value() { sed -n "s/^$1 : //p" status/app/state 2>/dev/null; }
+fail() { echo "$1" >> said; exit 1; }
+until_so() { n=0; until "$@"; do n=$((n + 1)); [ $n -lt 400 ] || fail "never: $*"; sleep 0.03; done; }
+up() { p=$(pid); [ -n "$p" ] && [ "$p" != 0 ]; }
+more() { [ "$(value starts)" -gt "$1" ]; }
+gone() { ! kill -0 "$1" 2>/dev/null; }
+live() { "$supervise" -p status/app -f "$1" -F supervise.conf || fail "no start"; }
+supervise=$1
+# Before Linux 6.14 all pid namespaces have one limit, and that is not a test's to set.
+IFS=.- read -r major minor rest < /proc/sys/kernel/osrelease
+[ "$major" -gt 6 ] || { [ "$major" -eq 6 ] && [ "$minor" -ge 14 ]; } || { echo "skip: no pid_max of its own" >> said; exit 1; }
+echo 600 > /proc/sys/kernel/pid_max || { echo "skip: no pid_max" >> said; exit 1; }
+echo 590 > /proc/sys/kernel/ns_last_pid || { echo "skip: no ns_last_pid" >> said; exit 1; }
+
+live './service exit 3'
+loops=0
+while [ $loops -lt 40 ]; do
+    all=
+    for byte in t k h i q 1 2 u; do
+        sleep 0.05 & all="$all $!"
+        printf %s $byte > status/app/svcontrol
+    done
+    for one in $all; do wait "$one" || fail "a stranger ended with $?"; done
+    loops=$((loops + 1))
+done
+until_so more 100
+echo dx > status/app/svcontrol; boss=$(value supervise); until_so gone "$boss"
+echo "crash loop" >> said
+
+round=0
+while [ $round -lt 3 ]; do
+    live './service wait'; until_so up; old=$(pid); boss=$(value supervise)
+    kill -9 "$boss"; until_so gone "$boss"; kill -9 "$old"; until_so gone "$old"
+    # Pids are taken in turn until that of the dead comes again.
+    tries=0 stranger=0
+    while [ $stranger != "$old" ]; do
+        [ $tries -lt 900 ] || fail "pid $old did not come again"
+        [ $stranger = 0 ] || { kill -9 $stranger; wait $stranger 2>/dev/null; }
+        sleep 1000 & stranger=$!
+        tries=$((tries + 1))
+    done
+    live './service wait'; until_so up
+    [ "$(value adopted)" = no ] || fail "adopted a stranger"
+    [ "$(pid)" != "$old" ] || fail "the stranger is in the record"
+    printf 'tkhiqpcd' > status/app/svcontrol; echo dx > status/app/svcontrol
+    boss=$(value supervise); until_so gone "$boss"
+    kill -0 $stranger || fail "the stranger was killed"
+    case $(cat /proc/$stranger/stat) in *") S "*) ;; *) fail "the stranger was stopped" ;; esac
+    kill -9 $stranger; wait $stranger 2>/dev/null
+    round=$((round + 1))
+done
+echo "found dead" >> said
+"#;
+
+#[test]
+fn pids_that_wrap_around_lead_no_signal_to_a_stranger() {
+    if !is_root() {
+        return skip("only root can make a PID namespace");
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\nalarm_interval : 60\n");
+    let mut command = sandbox.program("unshare");
+    command.args(["-pf", "--mount-proc", "sh", "-c", FEW_PIDS, "sh"]).arg(supervise_program());
+    let mut call = sandbox.spawn(command);
+    after_a_delay(&sandbox, "it is over", || !call.runs());
+    let output = call.wait();
+    let said = sandbox.read("said");
+    if output.stderr.contains("unshare") || said.starts_with("skip") {
+        return skip(&format!("no pid namespace with few pids: {said}{}", output.stderr));
+    }
+    assert_eq!(said, "crash loop\nfound dead\n", "{output:?}");
 }
 
 #[test]
