@@ -65,7 +65,7 @@ impl Supervisor {
     /// The hot path: from here to the fork nothing is written.
     fn start(&mut self) {
         let from = boot_ns();
-        let mut block = self.claim_of(None, (from, from)).encode();
+        let mut block = self.claim_of(None, (from, from), self.session).encode();
         let launched = launch(Launch {
             program: &self.command.program,
             output: output(self.options.inherit_output, &self.dir),
@@ -76,7 +76,7 @@ impl Supervisor {
         });
         match launched {
             Ok(launched) => {
-                self.service = Some(Service::child(launched.pid, (from, boot_ns())));
+                self.service = Some(Service::child(launched.pid, (from, boot_ns()), self.session));
                 self.running.clone_from(&self.command.running);
                 self.report = Some(launched.report);
                 self.not_started = None;
@@ -210,10 +210,11 @@ impl Supervisor {
         }
     }
 
-    fn claim_of(&self, pid: Option<u32>, started_between: (u64, u64)) -> Claim {
+    fn claim_of(&self, pid: Option<u32>, started_between: (u64, u64), session: Pid) -> Claim {
         Claim {
             pid,
             started_between,
+            session: session.as_raw(),
             boot: self.boot.clone(),
             left: self.exit_code.is_some(),
             command: self.command.number,
@@ -229,7 +230,9 @@ impl Supervisor {
         }
         let service = self.service.as_ref();
         let pid = service.and_then(|service| u32::try_from(service.pid().as_raw()).ok());
-        let claim = self.claim_of(pid, service.map_or((0, 0), |service| service.started_between));
+        let (started_between, session) =
+            service.map_or(((0, 0), self.session), |service| (service.started_between, service.session));
+        let claim = self.claim_of(pid, started_between, session);
         let Some(file) = self.claim.as_mut() else { return };
         match file.write(claim) {
             Ok(()) => self.troubles.claiming.succeed(),

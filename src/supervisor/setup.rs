@@ -18,7 +18,7 @@ use super::texts::{Line, not_a_fifo};
 use super::turn::{Ready, Supervisor, Troubles};
 use super::{Caller, texts};
 use crate::alarm;
-use crate::config::Settings;
+use crate::config::{KillMode, Settings};
 use crate::policy::{Event, Policy};
 use crate::statusdir::{Control, Directory, Lock, LockError, Logs, OkFifo};
 use crate::sys::{self, why};
@@ -108,6 +108,11 @@ impl Supervisor {
             let _ = nix::unistd::dup2_stdin(&null);
         }
         let settings = &loaded.settings;
+        if settings.kill_mode == KillMode::Group
+            && let Some((leader, session)) = predecessor.group
+        {
+            sys::end_group_of_dead(leader, session); // its supervise did not live to do it
+        }
         let mut logs = Logs::new(settings.log_max_size, settings.log_backups);
         for (name, errno) in logs.open(&dir) {
             lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
@@ -137,6 +142,7 @@ impl Supervisor {
             host: host_name(),
             debts: Debts::take_over(predecessor.debts),
             service: predecessor.service,
+            session: sys::session(),
             publisher: Publisher::default(),
             caller: Caller::none(),
             troubles,

@@ -63,6 +63,8 @@ pub struct Supervisor {
     pub(super) policy: Policy,
     pub(super) first: Option<Event>,
     pub(super) service: Option<Service>,
+    /// Our own, in which the service is started.
+    pub(super) session: Pid,
     pub(super) pid_changed: crate::policy::Stamp,
     pub(super) adopted: bool,
     /// The start report of the service that was forked last, until its exec.

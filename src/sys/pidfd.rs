@@ -159,14 +159,17 @@ impl AsFd for Pidfd {
     }
 }
 
-struct Stat {
-    state: u8,
+/// What /proc/PID/stat says of a process.
+pub(super) struct Stat {
+    pub(super) state: u8,
+    pub(super) group: i32,
+    pub(super) session: i32,
     started: u64,
     exit_code: i32,
 }
 
 impl Stat {
-    fn read(pid: Pid) -> Option<Self> {
+    pub(super) fn read(pid: Pid) -> Option<Self> {
         Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
@@ -176,6 +179,8 @@ impl Stat {
         let fields: Vec<&str> = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
         Some(Self {
             state: *fields.first()?.as_bytes().first()?,
+            group: fields.get(5 - 3)?.parse().ok()?,
+            session: fields.get(6 - 3)?.parse().ok()?,
             started: fields.get(22 - 3)?.parse().ok()?,
             exit_code: fields.get(52 - 3)?.parse().ok()?,
         })
@@ -191,7 +196,8 @@ mod tests {
         let rest = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
         for name in ["sleep", "a) Z 1 (b", "new\nline", "\u{fffd}"] {
             let stat = Stat::parse(format!("7 ({name}) S {rest}\n").as_bytes()).unwrap();
-            assert_eq!((stat.state, stat.started, stat.exit_code), (b'S', 22, 52), "{name}");
+            assert_eq!((stat.state, stat.group, stat.session), (b'S', 5, 6), "{name}");
+            assert_eq!((stat.started, stat.exit_code), (22, 52), "{name}");
         }
         let stat = Stat::parse([b"7 (\xff) Z ".as_slice(), rest.as_bytes()].concat().as_slice()).unwrap();
         assert_eq!(stat.state, b'Z');
