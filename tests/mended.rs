@@ -114,6 +114,24 @@ fn an_alarm_quotes_no_stderr_that_the_service_does_not_write() {
 }
 
 #[test]
+fn an_alarm_is_delivered_also_where_the_current_folder_is_gone() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("gone")).expect("the sandbox is writable");
+    let (service, sink) = (sandbox.path("service"), sandbox.path("sink"));
+    let conf = format!("[app]\nalarm_exec : {} delivered {}\n", service.display(), sink.display());
+    sandbox.write("gone/supervise.conf", conf);
+    let status = sandbox.status_path().to_str().expect("a plain path").to_owned();
+    let actions = format!("{} ready", service.display());
+    let mut command = sandbox.command(&["-p", &status, "-F", "supervise.conf", "-f", &actions]);
+    command.current_dir(sandbox.path("gone"));
+    sandbox.run(command).expect_code(0);
+    let service = sandbox.until_ready();
+    fs::remove_dir_all(sandbox.path("gone")).expect("it is there");
+    signal(service, Signal::SIGKILL);
+    sandbox.until_lines("sink", 1);
+}
+
+#[test]
 fn a_backslash_is_a_backslash_in_the_log() {
     let sandbox = Sandbox::new();
     sandbox.background(&["-p", "status/app", "-f", "no\\such"]).expect_code(0);
