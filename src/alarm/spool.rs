@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::dir::{Dir, Type};
+use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
@@ -24,7 +24,7 @@ use super::progress::Progress;
 use super::read::SIZE_LIMIT;
 use crate::policy::Moment;
 use crate::statusdir::{Directory, create_afresh, is_id};
-use crate::sys::lock_exclusively;
+use crate::sys::{dir_stream, lock_exclusively};
 
 const NAME: &str = "alarms";
 const FAILED: &str = "failed";
@@ -105,7 +105,7 @@ pub fn count(dir: &Directory) -> Result<u64, Errno> {
 }
 
 fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
-    for entry in Dir::from_fd(spool)?.iter().flatten() {
+    for entry in dir_stream(spool)?.iter().flatten() {
         let is_file = entry.file_type().is_none_or(|kind| kind == Type::File);
         if let Some(id) = entry.file_name().to_str().ok().filter(|name| is_file && is_id(name)) {
             found(id);

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 
 /// Closes every descriptor from `first` on: whatever the caller had open is no business of a background process.
@@ -55,6 +56,18 @@ pub fn lock_exclusively(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 pub fn set_pipe_size(fd: BorrowedFd<'_>, bytes: i32) -> Result<(), Errno> {
     // SAFETY: a system call on a descriptor that is open.
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
+}
+
+/// Reads the names in an open folder.
+///
+/// # Errors
+/// What fdopendir(3) says; the folder is closed then too.
+pub fn dir_stream(folder: OwnedFd) -> Result<Dir, Errno> {
+    let descriptor = folder.as_raw_fd();
+    Dir::from_fd(folder).inspect_err(|_| {
+        // SAFETY: nix has let go of the descriptor by then, and fdopendir(3) takes it over only where it succeeds.
+        unsafe { libc::close(descriptor) };
+    })
 }
 
 /// Asks for SIGIO whenever a name in the directory appears, disappears or is renamed (fcntl(2), F_NOTIFY).

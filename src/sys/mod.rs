@@ -12,7 +12,9 @@ mod spawn;
 
 pub use clock::{BOOT_ID, LocalTime, boot_id, boot_ns, local_time, now};
 pub use errno::{why, why_io};
-pub use fds::{close_from, close_on_exec_from, lock_exclusively, open_owned_link, set_pipe_size, watch_directory};
+pub use fds::{
+    close_from, close_on_exec_from, dir_stream, lock_exclusively, open_owned_link, set_pipe_size, watch_directory,
+};
 pub use pidfd::{ExitStatus, Pidfd};
 pub use process::{
     Forked, Reaped, Target, end_group_of_dead, ends_with_parent, fork_background, kill, reap_next, session,
