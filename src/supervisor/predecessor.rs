@@ -44,7 +44,7 @@ impl Predecessor {
         {
             return Err(Doubt { pid, cause: format!("unable to read {BOOT_ID}") });
         }
-        if claim.left || claim.boot != boot {
+        if claim.left || (claim.boot != boot && !claim.boot.is_empty()) {
             return Ok(Self::nobody(claim.debts));
         }
         let session = Pid::from_raw(claim.session);
@@ -52,6 +52,10 @@ impl Predecessor {
             None => (Found::Nothing, None, None),
             Some(pid) => find(pid, claim.started_between, session).map_err(|cause| Doubt { pid, cause })?,
         };
+        // Written where the boot could not be known: only a service that lives shows that it is still the same.
+        if claim.boot != boot && service.is_none() {
+            return Ok(Self::nobody(claim.debts));
+        }
         let group = group.map(|leader| (leader, session));
         Ok(Self { ledger: Some(claim.ledger), found, service, group, command: claim.command, debts: claim.debts })
     }
@@ -94,4 +98,34 @@ fn find(pid: u32, started_between: (u64, u64), session: Pid) -> Result<Search, S
         ExitStatus::Known(ended) => (dead(ended), None, leader),
         ExitStatus::AfterReaping | ExitStatus::Unknown => (dead(Ended::Unknown), None, leader),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::sys::boot_ns;
+
+    #[test]
+    fn a_service_whose_boot_could_not_be_known_is_adopted_while_it_lives() {
+        let from = boot_ns();
+        let mut service = Command::new("sleep").arg("1000").spawn().unwrap();
+        let claim = Claim {
+            pid: Some(service.id()),
+            started_between: (from, boot_ns()),
+            session: 0,
+            boot: String::new(),
+            left: false,
+            command: 0,
+            ledger: Ledger::default(),
+            debts: Vec::new(),
+        };
+        let found = |claim: &Claim| Predecessor::from_claim(Some(claim.clone()), "now").unwrap().found;
+        assert_eq!(found(&claim), Found::Alive);
+        assert_eq!(found(&Claim { boot: "another".to_owned(), ..claim.clone() }), Found::Nothing);
+        service.kill().unwrap();
+        service.wait().unwrap();
+        assert_eq!(found(&claim), Found::Nothing, "it may have been of another boot");
+    }
 }

@@ -82,6 +82,11 @@ impl Supervisor {
             }
         };
         let boot = sys::boot_id();
+        if boot.is_empty() {
+            let what = sys::BOOT_ID;
+            lines
+                .push(Line::warning(format!("unable to read {what}: a successor knows the service by its start only")));
+        }
         let predecessor = Predecessor::from_claim(left, &boot).map_err(|doubt| {
             let (pid, cause) = (doubt.pid, doubt.cause);
             let text =
@@ -104,8 +109,11 @@ impl Supervisor {
             .map_err(|(name, errno)| system("make the fifo", name, errno))?;
         let ok = OkFifo::open(&dir).map_err(|errno| system("make the fifo", "ok", errno))?;
         let watched = sys::watch_directory(std::os::fd::AsFd::as_fd(&dir)).is_ok();
-        if let Ok(null) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
-            let _ = nix::unistd::dup2_stdin(&null);
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
+        let stdin_is_null = null.and_then(|null| nix::unistd::dup2_stdin(&null));
+        if let Err(errno) = stdin_is_null {
+            let why = why(errno);
+            lines.push(Line::warning(format!("unable to open /dev/null: {why}; the service gets the caller's stdin")));
         }
         let settings = &loaded.settings;
         if settings.kill_mode == KillMode::Group
@@ -145,6 +153,7 @@ impl Supervisor {
             session: sys::session(),
             publisher: Publisher::default(),
             caller: Caller::none(),
+            stdin_is_null: stdin_is_null.is_ok(),
             troubles,
             ready: Ready::default(),
             woken: sys::Wakeup::default(),

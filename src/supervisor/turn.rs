@@ -82,6 +82,7 @@ pub struct Supervisor {
     pub(super) svalarm: Svalarm,
     pub(super) publisher: Publisher,
     pub(super) caller: Caller,
+    pub(super) stdin_is_null: bool,
     pub(super) troubles: Troubles,
     pub(super) ready: Ready,
     /// What signals told and was not seen to yet.
@@ -114,7 +115,7 @@ impl Supervisor {
     /// nothing left to do.
     #[must_use]
     pub fn run(mut self, caller: Caller) -> u8 {
-        self.caller = caller;
+        self.caller = if self.stdin_is_null { caller } else { caller.kept() };
         self.now = now();
         if let Some(first) = self.first.take() {
             self.event(first);
