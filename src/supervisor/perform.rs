@@ -24,7 +24,11 @@ impl Supervisor {
         for action in self.policy.handle(self.now, event) {
             match action {
                 Action::Start => self.start(),
-                Action::Signal(sig) => self.signal(sig),
+                Action::Signal(sig) => {
+                    if !self.signal(sig) {
+                        self.event(Event::NotSent(sig));
+                    }
+                }
                 Action::StartHook(count) => self.start_hook(count),
                 Action::KillHook => {
                     if let Some((hook, _)) = self.hook.take() {

@@ -377,8 +377,8 @@ impl Supervisor {
         }
     }
 
-    /// Sends a signal to the service, if there is one.
-    pub(super) fn signal(&mut self, sig: Sig) {
+    /// Sends a signal to the service, if there is one. False: it may not be sent.
+    pub(super) fn signal(&mut self, sig: Sig) -> bool {
         let target = match self.settings.kill_mode {
             KillMode::Process => Target::Process,
             KillMode::Group => Target::Group,
@@ -388,5 +388,6 @@ impl Supervisor {
             let text = if errno == Errno::EPERM { "it runs as another user".to_owned() } else { why(errno) };
             self.lines.push(Line::warning(format!("unable to send {sig:?} to the service: {text}")));
         }
+        sent.is_ok()
     }
 }
