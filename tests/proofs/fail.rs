@@ -13,11 +13,14 @@ use crate::invariants::{descriptors_of, untrue};
 use crate::jobs::{Job, Outcome};
 use crate::kill::{self, Watched};
 use crate::scenarios::{Begin, Scenario};
-use crate::tracer::{Plan, Which};
+use crate::tracer::{Plan, Seen, Which};
 use crate::world::{After, World};
 
 /// An error that lasts is kept up for so long after its first call.
 const WHILE: Duration = Duration::from_millis(150);
+
+/// How a signal is sent.
+const SENDING: &[c_long] = &[libc::SYS_kill, libc::SYS_pidfd_send_signal];
 
 /// The steps of a child without which there is no start.
 const FATAL: &[c_long] = &[libc::SYS_setpgid, libc::SYS_execve];
@@ -43,6 +46,7 @@ fn fail(scenario: &Scenario, failure: Failure) -> Outcome {
     let descriptors = pid.map(descriptors_of);
     let mut tracer = world.begin(Plan::Fail { process, kind, which, errno });
     let mut first = None;
+    let mut again = false;
     world.wait("the scenario ends, in spite of it", || {
         let seen = tracer.seen();
         if seen.struck.is_some() {
@@ -59,7 +63,16 @@ fn fail(scenario: &Scenario, failure: Failure) -> Outcome {
         if struck && which == Which::All {
             tracer.relent();
         }
-        refused || world.is_settled(&tracer.seen())
+        // A signal that may not be sent is told, and given again once it may.
+        if struck && SENDING.contains(&kind) && !again && world.is_quiet(&tracer.seen()) {
+            again = true;
+            tracer.relent();
+            world.until_ok("the records are true", || untrue(&world.sandbox));
+            (scenario.act)(&world);
+        }
+        let seen = tracer.seen();
+        let without_conf = scenario.begin == Begin::Start && is_about_conf(&seen);
+        refused || world.is_settled(&seen) || without_conf && world.is_quiet(&seen) && seen.exit.is_some()
     });
     tracer.end();
     let seen = tracer.seen();
@@ -67,6 +80,7 @@ fn fail(scenario: &Scenario, failure: Failure) -> Outcome {
     let Some(strike) = &seen.struck else { return Outcome::NotReached };
     world.check_caller(&seen);
     let refused = seen.exit.is_some_and(|code| code != Some(0));
+    let without_conf = scenario.begin == Begin::Start && is_about_conf(&seen);
     let said = world.said();
     assert!(!said.iter().any(|line| line.contains("panicked")), "{said:?}");
     let told = said.len() > usual || is_harmless(strike, errno);
@@ -84,10 +98,15 @@ fn fail(scenario: &Scenario, failure: Failure) -> Outcome {
         struck: true,
         supervise_struck: false,
         service_struck: kill::is_service(&world, &seen, process, is_service) && FATAL.contains(&kind),
+        without_conf,
         turn_ended: true,
     };
     world.check(&after);
     Outcome::Done(1)
+}
+
+fn is_about_conf(seen: &Seen) -> bool {
+    seen.struck.as_ref().is_some_and(|strike| strike.object.contains("supervise.conf"))
 }
 
 /// All failures of a scenario.

@@ -50,7 +50,17 @@ const HARMLESS: &[(c_long, &str, &[Errno], &str)] = &[
     (libc::SYS_statx, "boot_id", &[], "only its length is asked for, to make room"),
     (libc::SYS_statx, "supervise.conf", &[], "only its length is asked for, to make room"),
     (libc::SYS_statx, "stat", &[], "only its length is asked for, to make room"),
-    (libc::SYS_openat, "/stat", &[Errno::EINTR], "it is opened again"),
+    (
+        libc::SYS_openat,
+        "/stat",
+        &[],
+        "how it ended is said to be unknown; where it matters if it lives, nothing is started",
+    ),
+    (libc::SYS_pidfd_send_signal, "", &[], "only asked whether it is there; a signal that is not sent is told"),
+    (libc::SYS_fchmod, "supervise.log", &[], "its mode is what the umask has left of it"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_readlink, "/ns/user", &[], "how it ended is asked of the kernel, or unknown"),
+    (libc::SYS_readlinkat, "/ns/user", &[], "how it ended is asked of the kernel, or unknown"),
     (libc::SYS_statx, "app", &[], "whether it is there shows when it is made"),
     (libc::SYS_getcwd, "", &[], "the alarm names no conf, and is delivered as it was then"),
     (libc::SYS_mkdirat, "alarms", &[], "`undelivered` stays as it is until svalarm has ended again"),

@@ -43,6 +43,7 @@ pub(crate) fn after(world: &World<'_>, seen: &Seen, process: Option<usize>, usua
         struck: seen.struck.is_some(),
         supervise_struck: seen.struck.is_some() && process == Some(supervise),
         service_struck: seen.struck.is_some() && is_service,
+        without_conf: false,
         turn_ended: seen.struck.as_ref().is_some_and(|strike| strike.polls > seen.polls_before),
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct After {
     pub(crate) supervise_struck: bool,
     /// It struck the service between its fork and its exec.
     pub(crate) service_struck: bool,
+    /// The conf could not be read at a start, so that nobody was to receive an alarm.
+    pub(crate) without_conf: bool,
     /// The turn in which supervise learned of it all had ended by then.
     pub(crate) turn_ended: bool,
 }
@@ -130,7 +132,8 @@ impl<'a> World<'a> {
     /// The lines that supervise said of what went wrong, to whoever could hear it. Those of svalarm, whose relay is
     /// never there, are not among them.
     pub(crate) fn said(&self) -> Vec<String> {
-        let text = self.sandbox.warnings() + &self.sandbox.read("start.err");
+        let logs = ["supervise.log.wf.2", "supervise.log.wf.1", "supervise.log.wf"].map(|name| self.sandbox.text(name));
+        let text = logs.concat() + &self.sandbox.read("start.err");
         text.lines().filter(|line| !line.contains("was not delivered")).map(str::to_owned).collect()
     }
 
