@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, eventually, process_stat, signal};
+use crate::common::{Pid, Sandbox, eventually, process_stat, signal, supervise_program};
 
 const ALARMED: &str =
     "[global]\nalarm_interval : 60\nalarm_mail : nobody@example.invalid\nmail_transport : smtp://127.0.0.1:1\n";
@@ -129,6 +129,39 @@ fn an_alarm_is_delivered_also_where_the_current_folder_is_gone() {
     fs::remove_dir_all(sandbox.path("gone")).expect("it is there");
     signal(service, Signal::SIGKILL);
     sandbox.until_lines("sink", 1);
+}
+
+#[test]
+fn at_the_end_too_it_is_told_that_nobody_delivers() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(ALARMED);
+    fs::copy(supervise_program(), sandbox.path("supervise")).expect("it can be copied");
+    sandbox.write("svalarm", "not executable");
+    let mut command = sandbox.program(sandbox.path("supervise"));
+    command.args(["-p", "status/app", "-F", "supervise.conf", "-f", "./service ready"]);
+    sandbox.run(command).expect_code(0);
+    let service = sandbox.until_ready();
+    signal(service, Signal::SIGKILL);
+    sandbox.until_warned("unable to run svalarm: Permission denied; 1 undelivered");
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
+    sandbox.until_warned("unable to run svalarm: Permission denied; alarms may be left in status/app/alarms");
+}
+
+#[test]
+fn what_a_hook_can_t_open_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\n");
+    sandbox.start("line started ready wait", &["-F", "supervise.conf", "-r", "./service note hooks"]);
+    let service = sandbox.until_ready();
+    fs::remove_file(sandbox.file("__stderr")).expect("it is there");
+    fs::create_dir(sandbox.file("__stderr")).expect("the sandbox is writable");
+    signal(service, Signal::SIGKILL);
+    sandbox.until_lines("started", 2);
+    // Once by the hook, and once by the service.
+    eventually(&sandbox, "both are told", || {
+        sandbox.warnings().matches("unable to open status/app/__stderr").count() == 2
+    });
 }
 
 #[test]

@@ -112,8 +112,9 @@ impl Supervisor {
     pub(super) fn svalarm_ended(&mut self, ended: Ended) {
         let Some((_, report)) = self.svalarm.running.take() else { return };
         let (reports, _) = read_reports(report.as_fd());
-        if let Ok(count) = alarm::count(&self.dir) {
-            self.undelivered = count;
+        match alarm::count(&self.dir) {
+            Ok(count) => self.undelivered = count,
+            Err(errno) => return self.svalarm_failed(&format!("unable to read {}/alarms: {}", self.at, why(errno))),
         }
         let left = self.undelivered > 0;
         let stored = std::mem::take(&mut self.svalarm.again);
@@ -155,10 +156,15 @@ impl Supervisor {
     }
 
     /// Until then it has the lock too, and whoever has seen supervise end may find it held.
-    fn until_svalarm_is_executed(&self) {
-        if let Some((_, report)) = self.svalarm.running.as_ref() {
-            let mut descriptors = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
-            let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
+    fn until_svalarm_is_executed(&mut self) {
+        let Some((_, report)) = self.svalarm.running.as_ref() else { return };
+        let mut descriptors = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
+        let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
+        // Nobody will be there to reap it.
+        let (reports, _) = read_reports(report.as_fd());
+        if let Some(failed) = reports.into_iter().find(|report| report.step.is_fatal()) {
+            let (at, why) = (&self.at, why(failed.errno));
+            self.lines.push(Line::warning(format!("unable to run svalarm: {why}; alarms may be left in {at}/alarms")));
         }
     }
 

@@ -331,6 +331,7 @@ impl Supervisor {
     fn hook_ended(&mut self, ended: Ended) {
         let Some((_, report)) = self.hook.take() else { return };
         let (reports, _) = read_reports(report.as_fd());
+        self.lines.extend(reports.iter().filter_map(|report| texts::step_failed(*report, &self.at)));
         match reports.into_iter().find(|report| report.step.is_fatal()) {
             Some(failed) => self.lines.push(Line::warning(format!(
                 "unable to run the hook {}: {}; the start goes on without it",
