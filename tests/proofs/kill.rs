@@ -1,6 +1,6 @@
 //! supervise, its children and its caller are killed at every system call of every scenario, one by one.
 
-use nix::libc::{SYS_pwrite64, SYS_setpgid, SYS_setsid, c_long};
+use nix::libc::{SYS_setpgid, SYS_setsid, c_long};
 
 use crate::jobs::{Job, Outcome};
 use crate::scenarios::Scenario;
@@ -14,10 +14,8 @@ const BEYOND: usize = 3;
 pub(crate) struct Watched {
     /// The calls of each process, in their order.
     pub(crate) calls: Vec<Vec<c_long>>,
-    /// How many lines about troubles belong to it.
-    pub(crate) said: usize,
-    /// Which of them became the service.
-    pub(crate) service: Option<usize>,
+    /// The lines about troubles that belong to it.
+    pub(crate) said: Vec<String>,
 }
 
 /// Runs a scenario to its end, with nobody struck, and tells which calls it is made of.
@@ -26,19 +24,16 @@ pub(crate) fn watch(scenario: &Scenario) -> Watched {
     let mut tracer = world.begin(Plan::Watch);
     world.wait("the scenario ends", || world.is_settled(&tracer.seen()));
     tracer.end();
-    let said = world.said().len();
+    let said = world.said();
     let calls: Vec<Vec<c_long>> = tracer.seen().processes.iter().map(|process| process.calls.clone()).collect();
-    world.check(&after(&world, &tracer.seen(), None, false));
-    // Of the children, only the service writes a claim.
-    let mut children = calls.iter().enumerate().skip(world.supervise_number() + 1);
-    let service = children.find(|(_, calls)| calls.contains(&SYS_pwrite64)).map(|(number, _)| number);
-    Watched { calls, said, service }
+    world.check(&after(&world, &tracer.seen(), None));
+    Watched { calls, said }
 }
 
 /// What a plan that was carried out for this process means to the world.
-pub(crate) fn after(world: &World<'_>, seen: &Seen, process: Option<usize>, usually: bool) -> After {
+pub(crate) fn after(world: &World<'_>, seen: &Seen, process: Option<usize>) -> After {
     let supervise = world.supervise_number();
-    let is_service = process.is_some_and(|process| is_service(world, seen, process, usually));
+    let is_service = process.is_some_and(|process| is_service(world, seen, process));
     After {
         struck: seen.struck.is_some(),
         supervise_struck: seen.struck.is_some() && process == Some(supervise),
@@ -48,21 +43,20 @@ pub(crate) fn after(world: &World<'_>, seen: &Seen, process: Option<usize>, usua
     }
 }
 
-/// Whether this child was to become the service. Where a hook runs, one child can be forked before another or after it:
-/// its own calls tell which it is, and where it did not live to make them, what supervise said of it does.
-pub(crate) fn is_service(world: &World<'_>, seen: &Seen, process: usize, usually: bool) -> bool {
+/// Whether this child was to become the service. The children are not always forked in the same order: its own calls tell
+/// which it is, and where it did not live to make them, what supervise said of it does.
+pub(crate) fn is_service(world: &World<'_>, seen: &Seen, process: usize) -> bool {
     let hook = world.scenario.options.contains(&"-r");
     let Some(child) = seen.processes.get(process).filter(|_| process > world.supervise_number()) else { return false };
     match (child.calls.contains(&SYS_setsid), child.calls.contains(&SYS_setpgid)) {
         (true, _) => false,
         (false, true) => !hook || process > world.supervise_number() + 1,
-        (false, false) if hook => world.sandbox.log().contains(&format!("pid {},", child.pid)),
-        (false, false) => usually,
+        (false, false) => world.sandbox.log().contains(&format!("pid {},", child.pid)),
     }
 }
 
 /// Kills one process at one call. False: it never made so many.
-pub(crate) fn kill(scenario: &Scenario, process: usize, call: usize, usually: bool) -> bool {
+pub(crate) fn kill(scenario: &Scenario, process: usize, call: usize) -> bool {
     let world = World::new(scenario);
     let mut tracer = world.begin(Plan::Kill { process, call });
     world.wait("it is killed, or the scenario ends", || {
@@ -79,7 +73,7 @@ pub(crate) fn kill(scenario: &Scenario, process: usize, call: usize, usually: bo
     let seen = tracer.seen();
     assert_eq!(seen.trouble, None, "seen before a system call");
     world.check_caller(&seen);
-    world.check(&after(&world, &seen, Some(process), usually));
+    world.check(&after(&world, &seen, Some(process)));
     seen.struck.is_some()
 }
 
@@ -87,7 +81,6 @@ pub(crate) fn kill(scenario: &Scenario, process: usize, call: usize, usually: bo
 pub(crate) fn jobs<'a>((number, scenario): (usize, &'a Scenario), watched: &'a Watched) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     for (process, calls) in watched.calls.iter().enumerate() {
-        let usually = watched.service == Some(process);
         for call in 1..=calls.len() + BEYOND {
             let last = call == calls.len() + BEYOND;
             jobs.push(Job {
@@ -96,7 +89,7 @@ pub(crate) fn jobs<'a>((number, scenario): (usize, &'a Scenario), watched: &'a W
                 run: Box::new(move || {
                     let mut blows = 0;
                     // Where it makes more calls than were counted: until it ends.
-                    while kill(scenario, process, call + blows, usually) {
+                    while kill(scenario, process, call + blows) {
                         blows += 1;
                         if !last {
                             break;
