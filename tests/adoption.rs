@@ -73,8 +73,7 @@ fn with_kill_mode_group_commands_reach_the_group_of_an_adopted_service() {
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
     let service = adopted(&sandbox, "ignore TERM child ready");
-    let text = sandbox.stdout();
-    let child: Pid = text.lines().find_map(|line| line.strip_prefix("child ")?.parse().ok()).expect("it has a child");
+    let child = crate::stopping::until_child(&sandbox, 0);
     sandbox.write_control(b"p");
     eventually(&sandbox, "the child is stopped", || process_stat(child).is_some_and(|stat| stat.state == 'T'));
     signal(service, Signal::SIGKILL);
@@ -100,7 +99,7 @@ fn with_kill_mode_group_a_successor_ends_what_a_dead_service_has_left_of_its_gro
 }
 
 /// Whether the kernel tells the exit status of a process that is not a child: Linux 6.15 does.
-fn kernel_tells_exit_statuses() -> bool {
+pub(crate) fn kernel_tells_exit_statuses() -> bool {
     let release = nix::sys::utsname::uname().expect("uname cannot fail").release().to_string_lossy().into_owned();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))
@@ -294,6 +293,7 @@ fn another_command_counts_from_the_next_start() {
     assert!(warnings.iter().any(|text| text.to_lowercase().contains("command")), "{warnings:?}");
     assert!(output.stderr.to_lowercase().contains("command"), "{output:#?}");
     assert_eq!((sandbox.record().pid, sandbox.stdout().contains("another")), (Some(service), false));
+    assert_eq!(sandbox.value("command").as_deref(), Some("./service ready"), "that is what runs");
     sandbox.write_control(b"k");
     sandbox.until_ready_after(service);
     assert!(sandbox.stdout().contains("another"));
@@ -346,4 +346,21 @@ fn a_service_can_be_adopted_many_times() {
         assert_eq!(sandbox.record().pid, Some(service));
     }
     assert_eq!(sandbox.read("starts").lines().count(), 1);
+}
+
+#[test]
+fn a_signal_for_an_adopted_service_that_has_just_ended_is_nothing_to_speak_of() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\n");
+    let service = adopted(&sandbox, "ready");
+    let supervise = sandbox.supervise_pid();
+    signal(supervise, Signal::SIGSTOP);
+    eventually(&sandbox, "supervise is stopped", || process_stat(supervise).is_some_and(|stat| stat.state == 'T'));
+    signal(service, Signal::SIGKILL);
+    eventually(&sandbox, "the service is gone", || process_stat(service).is_none());
+    sandbox.write_control(b"1");
+    signal(supervise, Signal::SIGCONT);
+    sandbox.until_ready_after(service);
+    sandbox.until_exits(1);
+    assert_eq!(sandbox.warnings(), "");
 }

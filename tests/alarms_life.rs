@@ -3,19 +3,16 @@
 use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{
-    Pid, Sandbox, eventually, is_root, service_program, signal, skip, supervise_program, with_status_on_a_small_disk,
-};
+use crate::common::{Pid, Sandbox, eventually, is_root, service_program, signal, skip, supervise_program};
 use crate::smtp::{Answer, Smtp, Tls};
 use crate::{crashed, relayed, svalarm_program, until_delivered};
 
 /// The svalarms of a sandbox that serve a spool, without those that deliver one copy.
-fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
+pub(crate) fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
     let is_one = |pid: &Pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
@@ -27,7 +24,7 @@ fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
 #[test]
 fn a_missing_svalarm_is_said() {
     let sandbox = Sandbox::new();
-    fs::copy(supervise_program(), sandbox.path("supervise")).unwrap();
+    sandbox.bring(&supervise_program(), "supervise");
     sandbox.write_conf(&relayed(1, ""));
     let mut command = sandbox.program(sandbox.path("supervise"));
     command.args(["-p", "status/app", "-f", "./service from 1 runs line runs exit 3"]);
@@ -35,6 +32,22 @@ fn a_missing_svalarm_is_said() {
     sandbox.until_warned("no svalarm");
     eventually(&sandbox, "the alarm is kept", || sandbox.alarms().len() == 1);
     sandbox.until_value("undelivered", "1");
+}
+
+/// svalarm is found beside supervise's own file, wherever the two were copied.
+#[test]
+fn a_copied_pair_of_programs_works() {
+    let relay = Smtp::start();
+    let sandbox = Sandbox::new();
+    for (program, name) in [(supervise_program(), "supervise"), (svalarm_program(), "svalarm")] {
+        sandbox.bring(&program, name);
+    }
+    sandbox.write_conf(&relayed(relay.port, ""));
+    let mut command = sandbox.program(sandbox.path("supervise"));
+    command.args(["-p", "status/app", "-f", "./service from 1 runs line runs exit 3"]);
+    sandbox.run(command).expect_code(0);
+    until_delivered(&sandbox);
+    assert_eq!(relay.mails().len(), 1);
 }
 
 #[test]
@@ -57,11 +70,7 @@ fn a_give_up_is_delivered_when_nobody_lives_any_more() {
     assert_eq!(sandbox.alarms().len(), 2);
     eventually(&sandbox, "one svalarm stays", || svalarms(&sandbox).len() == 1);
     let relay = Smtp::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), Tls::None, |_| None);
-    let limit = Instant::now() + Duration::from_secs(30);
-    while relay.mails().len() < 2 {
-        assert!(Instant::now() < limit, "never delivered");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually(&sandbox, "both are delivered", || relay.mails().len() == 2);
     let mut subjects: Vec<String> = relay.mails().iter().map(|mail| mail.subject()).collect();
     subjects.sort_by_key(String::len);
     assert!(subjects[0].ends_with("exited!") && subjects[1].ends_with("gave up after 1 tries!"), "{subjects:?}");
@@ -70,17 +79,42 @@ fn a_give_up_is_delivered_when_nobody_lives_any_more() {
 }
 
 #[test]
+fn when_supervise_ends_between_two_attempts_an_svalarm_stays() {
+    let sandbox = crashed(&relayed(1, ""), "exit 3");
+    sandbox.until_warned("next attempt in 1");
+    eventually(&sandbox, "svalarm has ended", || sandbox.processes().len() == 2);
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
+    eventually(&sandbox, "another one stays", || svalarms(&sandbox).len() == 1 && sandbox.processes().len() == 1);
+    assert_eq!(sandbox.alarms().len(), 1);
+}
+
+/// It is told to look: its next attempt is not before an hour from now.
+#[test]
 fn one_that_stays_makes_way_for_a_new_supervise() {
     let sandbox = Sandbox::new();
-    sandbox.write_conf(&relayed(1, "max_tries : 1"));
-    sandbox.start("exit 3", &[]);
-    sandbox.until_ended();
-    sandbox.until_warned("was not delivered");
-    eventually(&sandbox, "one svalarm stays", || svalarms(&sandbox).len() == 1);
-    let old = svalarms(&sandbox)[0];
+    sandbox.write_conf(&relayed(1, ""));
+    crate::note(
+        &sandbox,
+        "0001.1.1",
+        &format!("attempts 9\nwaited 0\npause {} 3600000 {}", supervise::sys::now().moment.0, boot()),
+    );
+    crate::store(&sandbox, 1, &crate::to("ops@example.org", 1));
+    let mut old = sandbox.spawn(crate::svalarm(&sandbox, &[]));
+    eventually(&sandbox, "it has looked", || sandbox.file("alarms/.delivery/next").exists());
+    assert!(old.runs());
     sandbox.start("ready", &[]);
-    sandbox.until_dead(old);
-    sandbox.until_value("undelivered", "2");
+    old.wait().expect_code(0);
+    sandbox.until_value("undelivered", "1");
+    assert_eq!(
+        crate::noted(&sandbox, "0001.1.1", "attempts").as_deref(),
+        Some("9"),
+        "nobody was asked before the time"
+    );
+}
+
+pub(crate) fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("there is a /proc").trim().to_owned()
 }
 
 #[test]
@@ -106,18 +140,6 @@ fn an_alarm_of_a_black_hole_is_nobody_elses_delay() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     sandbox.write_control(b"dx");
     sandbox.until_ended();
-}
-
-/// Services that die together share the slots of their user.
-#[test]
-fn a_storm_opens_few_connections_at_once() {
-    let relay = Smtp::with(Tls::None, |line| (line == ".").then_some(Answer::After(Duration::from_millis(100))));
-    let sandboxes: Vec<Sandbox> = (0..16).map(|_| crashed(&relayed(relay.port, ""), "exit 3")).collect();
-    for sandbox in &sandboxes {
-        until_delivered(sandbox);
-    }
-    assert_eq!(relay.mails().len(), 16);
-    assert!(relay.most_at_once() <= 8, "{}", relay.most_at_once());
 }
 
 fn rounds() -> u32 {
@@ -158,11 +180,12 @@ fn killed_at_random_points_every_alarm_arrives() {
     // What the last victim left is the next one's business.
     sandbox.write_conf(&relayed(relay.port, ""));
     sandbox.start("ready", &[]);
-    let limit = Instant::now() + Duration::from_secs(60);
-    while !sandbox.alarms().is_empty() || sandbox.value("undelivered").as_deref() != Some("0") {
-        assert!(Instant::now() < limit, "the spool is not empty");
-        std::thread::sleep(Duration::from_millis(20));
+    let mut left = usize::MAX;
+    while left > 0 {
+        eventually(&sandbox, &format!("fewer than {left} alarms are left"), || sandbox.alarms().len() < left);
+        left = sandbox.alarms().len();
     }
+    sandbox.until_value("undelivered", "0");
     let log = sandbox.log();
     let mut arrived: HashMap<String, usize> = HashMap::new();
     for mail in relay.mails() {
@@ -197,42 +220,6 @@ fn as_pid_1_supervise_waits_for_the_first_attempt() {
     output.expect_code(1);
     assert_eq!((relay.mails().len(), sandbox.alarms().len()), (2, 0));
     assert!(service_program().exists());
-}
-
-/// What svalarm can't note it keeps in mind, and nobody gets a second copy.
-#[test]
-fn on_a_full_disk_everybody_gets_one_copy() {
-    let failures = AtomicUsize::new(0);
-    let relay = Smtp::with(Tls::None, move |line| {
-        let bad = line.starts_with("RCPT TO:<late@") && failures.fetch_add(1, Ordering::SeqCst) == 0;
-        match line {
-            "banner" => Some(Answer::After(Duration::from_millis(700))),
-            _ => bad.then_some(Answer::Say("451 later")),
-        }
-    });
-    let sandbox = Sandbox::new();
-    let conf =
-        format!("alarm_mail : ops@example.org late@example.org\nmail_transport : smtp://127.0.0.1:{}", relay.port);
-    sandbox.write_conf(&crate::alarmed(&conf));
-    with_status_on_a_small_disk(&sandbox, 256, || {
-        crate::crash(&sandbox, "exit 3", &[]);
-        eventually(&sandbox, "an attempt is under way", || relay.connections() > 0);
-        let filler = sandbox.file("filler");
-        let mut file = fs::File::create(&filler).expect("there is an inode left");
-        while std::io::Write::write(&mut file, &[b'x'; 4096]).is_ok_and(|length| length > 0) {}
-        eventually(&sandbox, "one copy arrives", || relay.mails().len() == 1);
-        std::thread::sleep(Duration::from_secs(1));
-        assert_eq!(svalarms(&sandbox).len(), 1, "it does not end with what only it knows");
-        fs::remove_file(filler).expect("it is there");
-        let limit = Instant::now() + Duration::from_secs(40);
-        while !sandbox.alarms().is_empty() {
-            assert!(Instant::now() < limit, "never delivered");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let mut got: Vec<String> = relay.mails().into_iter().flat_map(|mail| mail.to).collect();
-        got.sort();
-        assert_eq!(got, ["late@example.org", "ops@example.org"]);
-    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::{Sandbox, eventually, log_texts};
+use crate::common::{Sandbox, after_a_delay, eventually, log_texts};
 use crate::smtp::{Answer, Smtp, TestCa, Tls};
 use crate::{alarmed, crash, crashed, relayed, until_delivered};
 
@@ -66,11 +66,7 @@ fn what_is_for_now_is_tried_again_with_the_same_message_id() {
     let sandbox = crashed(&relayed(relay.port, ""), "exit 3");
     sandbox.until_warned("451");
     sandbox.until_value("undelivered", "1");
-    let limit = Duration::from_secs(30);
-    while !sandbox.alarms().is_empty() {
-        assert!(begun.elapsed() < limit, "never delivered");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    after_a_delay(&sandbox, "it is delivered after all", || sandbox.alarms().is_empty());
     assert!(begun.elapsed() > Duration::from_secs(9), "{:?}", begun.elapsed());
     sandbox.until_value("undelivered", "0");
     assert_eq!((relay.mails().len(), relay.connections()), (1, 2));
@@ -109,17 +105,22 @@ fn a_refusal_counts_for_what_it_is_about() {
 
 #[test]
 fn a_black_hole_and_a_drip_are_bounded() {
-    for (answer, at) in
-        [(Answer::Stall, "banner"), (Answer::Drip, "banner"), (Answer::Drip, "EHLO"), (Answer::Stall, ".")]
-    {
+    for (answer, at, reason) in [
+        (Answer::Stall, "banner", "no answer in time"), // it has been waited for long enough
+        (Answer::Drip, "banner", "no end within 0.7 s"),
+        (Answer::Drip, "EHLO", "no end within 0.7 s"),
+        (Answer::Stall, ".", "no answer in time"),
+        (Answer::Drip, ".", "no end within 7.7 s"),
+    ] {
         let what = format!("{answer:?} {at}");
         let relay = Smtp::with(Tls::None, move |line| line.starts_with(at).then(|| answer.clone()));
         let sandbox = Sandbox::new();
-        sandbox.write_conf(&relayed(relay.port, "alarm_exec : ./service note told"));
+        sandbox.write_conf(&relayed(relay.port, "alarm_exec : ./service note told x"));
         crash(&sandbox, "exit 3", &[("SVALARM_TEST_DEADLINE_MS", "700")]);
-        sandbox.until_warned("no end within 0.7 s");
+        sandbox.until_warned(reason);
         eventually(&sandbox, &format!("{what}: svalarm has ended"), || sandbox.processes().len() == 2);
-        assert_eq!(sandbox.value("undelivered").as_deref(), Some("1"), "{what}");
+        sandbox.until_value("undelivered", "1");
+        assert!(sandbox.path("told").exists(), "{what}: another way is held up by nothing");
     }
 }
 
@@ -273,6 +274,32 @@ fn the_sendmail_program() {
     let mail = sandbox.read("stdin");
     assert!(mail.contains("\nSubject: ") || mail.starts_with("Subject: "), "{mail}");
     assert!(mail.contains("Service app exited!") && !mail.contains('\r'), "{mail}");
+}
+
+#[test]
+fn without_mail_transport_it_is_the_sendmail_of_the_path() {
+    let sandbox = Sandbox::new();
+    sandbox.write("sendmail", "#!/bin/sh\necho \"$@\" >> calls\nexec cat > mail\n");
+    fs::set_permissions(sandbox.path("sendmail"), fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.write_conf(&alarmed("alarm_mail : ops@example.invalid"));
+    let path = format!("{}:/usr/bin:/bin", sandbox.path("").display());
+    crash(&sandbox, "exit 3", &[("PATH", &path)]);
+    until_delivered(&sandbox);
+    assert_eq!(sandbox.read("calls").lines().count(), 1);
+    assert!(sandbox.read("calls").ends_with(" -- ops@example.invalid\n"), "{}", sandbox.read("calls"));
+    assert!(sandbox.read("mail").contains("Service app exited!"), "{}", sandbox.read("mail"));
+}
+
+#[test]
+fn mail_from_is_the_sender_and_without_it_supervise_at_this_host() {
+    for (line, user) in [("mail_from : Ops.1@example.org", "Ops.1@example.org"), ("", "supervise@")] {
+        let relay = Smtp::start();
+        let sandbox = crashed(&relayed(relay.port, line), "exit 3");
+        until_delivered(&sandbox);
+        let mail = &relay.mails()[0];
+        assert!(mail.from.starts_with(user), "{}", mail.from);
+        assert!(mail.header("From").contains(&mail.from), "{}", mail.header("From"));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::common::{Sandbox, eventually, log_texts};
 use crate::smtp::TestCa;
@@ -21,12 +22,12 @@ fn alarm_exec_gets_the_facts_and_the_text() {
     write_program(
         &sandbox,
         "told",
-        "#!/bin/sh\nprintf '%s\\n' \"$@\" > args\nenv | grep ^SUPERVISE_ > facts\ncat > text\n",
+        "#!/bin/sh\nprintf '%s\\n' \"$@\" >> args\nenv | grep ^SUPERVISE_ > facts\ncat > text\n",
     );
     sandbox.write_conf("[app]\nalarm_exec : ./told 'a b' $(id)\n");
     crash(&sandbox, "err oops exit 3", &[]);
     until_delivered(&sandbox);
-    assert_eq!(sandbox.read("args"), "a b\n$(id)\n");
+    assert_eq!(sandbox.read("args"), "a b\n$(id)\n", "once, and no shell in between");
     let facts = sandbox.read("facts");
     for fact in ["KIND=exited", "MODULE=app", "EXIT_CODE=3", "ENDED=code 3", "NEXT=restart", "WINDOW_EXIT=1", "CORE=no"]
     {
@@ -51,6 +52,18 @@ fn gsm_command_gets_each_number_and_the_text() {
 }
 
 #[test]
+fn without_gsm_command_it_is_the_gsmsend_script_of_the_path() {
+    let sandbox = Sandbox::new();
+    write_program(&sandbox, "gsmsend-script", "#!/bin/sh\ncat > text\necho \"$@\" >> calls\n");
+    sandbox.write_conf(&alarmed("alarm_gsm : 100"));
+    let path = format!("{}:/usr/bin:/bin", sandbox.path("").display());
+    crash(&sandbox, "exit 3", &[("PATH", &path)]);
+    until_delivered(&sandbox);
+    assert_eq!(sandbox.read("calls"), "100\n");
+    assert!(sandbox.read("text").contains("Service app exited!"), "{}", sandbox.read("text"));
+}
+
+#[test]
 fn a_program_that_fails_is_tried_again_and_its_last_words_are_told() {
     let sandbox = Sandbox::new();
     write_program(&sandbox, "told", "#!/bin/sh\necho first >&2\necho the modem is off >&2\nexit 7\n");
@@ -60,6 +73,25 @@ fn a_program_that_fails_is_tried_again_and_its_last_words_are_told() {
     assert_eq!(sandbox.alarms().len(), 1);
     let missing = crashed("[app]\nalarm_exec : ./nowhere\n", "exit 3");
     missing.until_warned("unable to run ./nowhere: No such file or directory");
+}
+
+#[test]
+fn with_alarms_off_what_was_raised_before_is_delivered() {
+    let sandbox = Sandbox::new();
+    write_program(&sandbox, "told", "#!/bin/sh\n[ -e go ] && cat > text\n");
+    sandbox.write_conf("[app]\nalarm_exec : ./told\n");
+    crash(&sandbox, "exit 3", &[]);
+    sandbox.until_warned("./told ended with exit code 1");
+    sandbox.write_control(b"s");
+    sandbox.until_value("alarms", "no");
+    sandbox.write("go", "");
+    // The next attempt is 10 to 12 s after the first.
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !sandbox.alarms().is_empty() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(sandbox.read("text").contains("Service app exited!"), "{}", sandbox.read("text"));
+    assert_eq!(sandbox.value("alarms").as_deref(), Some("no"));
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn when_the_caller_returns_everything_stands() {
 fn a_failed_exec_still_ends_with_0_and_says_why() {
     let sandbox = Sandbox::new();
     let output = sandbox.background(&["-p", "status/app", "-f", "./missing ready"]).expect_code(0);
-    output.expect_stderr(&["./missing", "No such file or directory"]);
+    output.expect_stderr(&["supervise: app: unable to execute ./missing: No such file or directory"]);
     assert!(alive(sandbox.supervise_pid()), "supervise goes on trying");
     sandbox.until_warned("[FATAL]");
     sandbox.until_warned("No such file or directory");
@@ -305,14 +305,17 @@ fn without_any_conf_there_is_no_policy_and_no_warning() {
     eventually(&sandbox, "it is restarted", || sandbox.count("starts") >= 2);
     assert_eq!(sandbox.alarms().len(), 0);
     assert!(!sandbox.warnings().contains("conf"), "{}", sandbox.warnings());
+    assert!(!sandbox.log().contains("configurations"), "{}", sandbox.log());
 }
 
 #[test]
 fn a_named_conf_that_cannot_be_opened_is_a_warning_and_the_service_starts() {
     let sandbox = Sandbox::new();
-    let output = sandbox.start("ready", &["-F", "missing.conf"]);
+    sandbox.write_conf("[app]\nhup : default\n");
+    let output = sandbox.start("report given ready", &["-F", "missing.conf"]);
     output.expect_stderr(&["missing.conf", "No such file or directory"]);
-    sandbox.until_ready();
+    let report = sandbox.until_report("given");
+    assert_eq!(report.signals("SigIgn") & 1, 1, "HUP is ignored: no other conf was read instead");
     sandbox.until_warned("missing.conf");
     assert!(sandbox.warnings().contains("[WARNING]"), "{}", sandbox.warnings());
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::{Output, Pid, Sandbox, alive, eventually, is_root, skip};
+use crate::common::{Output, Pid, Sandbox, alive, eventually, is_root};
 
 /// Starts with supervise.conf as it is, which must not keep the service from running.
 #[track_caller]
@@ -30,7 +30,7 @@ fn is_warned_of(sandbox: &Sandbox, reason: &str) {
 fn a_folder_in_place_of_the_conf() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("supervise.conf")).expect("the sandbox is writable");
-    is_warned_of(&sandbox, "");
+    is_warned_of(&sandbox, "a directory, not a regular file");
 }
 
 #[test]
@@ -38,27 +38,35 @@ fn a_fifo_in_place_of_the_conf_blocks_nobody() {
     let sandbox = Sandbox::new();
     let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
     nix::unistd::mkfifo(&sandbox.path("supervise.conf"), mode).expect("a fifo");
-    is_warned_of(&sandbox, "");
+    is_warned_of(&sandbox, "not a regular file");
 }
 
 #[test]
 fn an_endless_device_in_place_of_the_conf() {
     let sandbox = Sandbox::new();
     let output = sandbox.start("ready", &["-F", "/dev/zero"]);
-    output.expect_stderr(&["/dev/zero"]);
+    output.expect_stderr(&["/dev/zero", "not a regular file"]);
     sandbox.until_ready();
     sandbox.until_warned("/dev/zero");
 }
 
 #[test]
 fn a_conf_that_may_not_be_read() {
-    if is_root() {
-        return skip("root may read every file");
-    }
     let sandbox = Sandbox::new();
     sandbox.write_conf("[global]\npacing : 5\n");
     fs::set_permissions(sandbox.path("supervise.conf"), fs::Permissions::from_mode(0o000)).expect("one's own file");
-    is_warned_of(&sandbox, "Permission denied");
+    if !is_root() {
+        return is_warned_of(&sandbox, "Permission denied");
+    }
+    // Root may read every file, so it is somebody else who supervises.
+    sandbox.give_to(64_125);
+    let args = ["-p", "status/app", "-f", "./service line started wait", "-F", "supervise.conf"];
+    let output = sandbox.run(sandbox.command_as(64_125, &args)).expect_code(0);
+    output.expect_stderr(&["supervise.conf", "Permission denied"]);
+    sandbox.until_lines("started", 1);
+    sandbox.until_warned("Permission denied");
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
 }
 
 #[test]
@@ -67,7 +75,7 @@ fn a_conf_of_100_megabytes() {
     sandbox.write_conf("[global]\nalarm_interval : 60\n");
     let file = File::options().write(true).open(sandbox.path("supervise.conf")).expect("the conf");
     file.set_len(100 << 20).expect("a sparse file");
-    is_warned_of(&sandbox, "");
+    is_warned_of(&sandbox, "larger than 1 MiB");
 }
 
 #[test]
@@ -99,12 +107,12 @@ fn an_empty_conf_is_no_policy_and_no_problem() {
 fn nul_bytes_bad_utf_8_and_a_half_written_last_line_are_warnings() {
     let sandbox = Sandbox::new();
     let conf = b"[global]\nalarm_interval : 60\nalarm_mail : a\0b@example.invalid\nmax_tries : 2\n\xff\xfe : 3\n\
-                 [app]\npacing : 0.1\nmax_tri";
+                 [app]\npacing : 0.1\nmail_transport : smtp://127.0.0.1:1\nmax_tri";
     sandbox.write("supervise.conf", conf);
     runs_all_the_same(&sandbox);
     let output = sandbox.background(&["--check", "-F", "supervise.conf"]).expect_code(100);
     let said = output.stdout + &output.stderr;
-    for line in ["supervise.conf:3:", "supervise.conf:5:", "supervise.conf:8:"] {
+    for line in ["supervise.conf:3:", "supervise.conf:5:", "supervise.conf:9:"] {
         assert!(said.contains(line), "{line} in {said}");
         sandbox.until_warned(line);
     }

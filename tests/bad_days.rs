@@ -2,12 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, alive, eventually, is_root, signal, skip, with_status_on_a_small_disk};
+use crate::common::{Pid, Sandbox, alive, eventually, is_root, process_stat, signal, with_status_on_a_small_disk};
 
 #[test]
 fn module_names_may_hold_blanks_quotes_and_any_language() {
@@ -85,13 +85,18 @@ fn a_dangling_link_in_place_of_the_status_directory() {
 
 #[test]
 fn a_status_root_that_may_not_be_written_to() {
-    if is_root() {
-        return skip("root may write to every folder; see the read-only file system");
-    }
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("status")).expect("the sandbox is writable");
-    fs::set_permissions(sandbox.path("status"), fs::Permissions::from_mode(0o500)).expect("one's own folder");
-    cannot_be_made(&sandbox, "Permission denied");
+    fs::set_permissions(sandbox.path("status"), fs::Permissions::from_mode(0o555)).expect("one's own folder");
+    if !is_root() {
+        return cannot_be_made(&sandbox, "Permission denied");
+    }
+    // Root may write to every folder, so it is somebody else who supervises.
+    sandbox.give_to(64_126);
+    let args = ["-p", "status/app", "-f", "./service line started wait"];
+    let output = sandbox.run(sandbox.command_as(64_126, &args)).expect_code(110);
+    output.expect_stderr(&["supervise: ", "status/app", "Permission denied"]);
+    assert_eq!(sandbox.read("started"), "");
 }
 
 #[test]
@@ -139,7 +144,7 @@ fn remount_read_only(folder: &Path) {
 }
 
 /// Fills the file system of a folder; gives back the file that does it.
-fn fill(folder: &Path) -> PathBuf {
+pub(crate) fn fill(folder: &Path) -> PathBuf {
     let path = folder.join("filler");
     let mut file = File::create(&path).expect("a file takes no room yet");
     while file.write_all(&[0; 4096]).is_ok() {}
@@ -153,7 +158,8 @@ fn a_service_starts_on_a_full_disk() {
         let filler = fill(&sandbox.path("status"));
         let output = sandbox.background(&["-p", "status/app", "-f", "./service line started until USR1 exit 3"]);
         let output = output.expect_code(0);
-        assert!(output.stderr.contains("No space left on device"), "it is said: {output:#?}");
+        let output = output.expect_stderr(&["No space left on device"]);
+        output.expect_stderr(&["/claim: No space left on device; a death of supervise now may not be survived"]);
         sandbox.until_lines("started", 1);
         sandbox.write_control(b"1");
         sandbox.until_lines("started", 2);
@@ -201,6 +207,24 @@ fn a_disk_that_fills_up_takes_no_service_down_and_no_command_away() {
 }
 
 #[test]
+fn a_record_that_could_not_be_written_is_written_once_it_can_be() {
+    for name in ["status", "state"] {
+        let sandbox = Sandbox::new();
+        // The new record can't be made: its place is taken by a folder that is not empty.
+        let obstacle = sandbox.file(&format!("{name}.new"));
+        fs::create_dir_all(obstacle.join("content")).expect("the sandbox is writable");
+        sandbox.start("line started wait", &[]);
+        sandbox.until_lines("started", 1);
+        sandbox.until_warned(&format!("unable to write status/app/{name}: "));
+        // Nothing happens from here on but that it is tried again.
+        fs::remove_dir_all(obstacle).expect("it is there");
+        eventually(&sandbox, "both records are there", || {
+            sandbox.value("state").as_deref() == Some("up") && sandbox.service_pid().is_some()
+        });
+    }
+}
+
+#[test]
 fn an_alarm_that_meets_a_full_disk_is_written_once_there_is_room() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(
@@ -222,6 +246,31 @@ fn an_alarm_that_meets_a_full_disk_is_written_once_there_is_room() {
             sandbox.alarms().len() == 1 && sandbox.alarms().iter().all(whole)
         });
     });
+}
+
+#[test]
+fn a_fifo_that_is_removed_or_replaced_while_running_is_made_anew_with_a_warning() {
+    for name in ["svcontrol", "control"] {
+        for replaced in [false, true] {
+            let sandbox = Sandbox::new();
+            sandbox.start("ready signals", &[]);
+            sandbox.until_ready();
+            // The file that takes its place comes at once, so there is no moment in which the name is free.
+            if replaced {
+                sandbox.write("status/app/other", "d\n");
+                fs::rename(sandbox.file("other"), sandbox.file(name)).expect("a rename");
+            } else {
+                fs::remove_file(sandbox.file(name)).expect("it is there");
+            }
+            eventually(&sandbox, "both names lead to the same fifo", || {
+                let inode = |name| fs::metadata(sandbox.file(name)).ok().map(|stat| (stat.ino(), stat.file_type()));
+                inode("svcontrol") == inode("control") && inode(name).is_some_and(|(_, file_type)| file_type.is_fifo())
+            });
+            sandbox.until_warned(&format!("status/app/{name} was removed or replaced"));
+            sandbox.write_fifo(name, b"1").expect("it is read");
+            sandbox.until_said("got USR1");
+        }
+    }
 }
 
 #[test]
@@ -296,4 +345,40 @@ fn folders_in_place_of_the_files_are_named() {
         let said = output.stderr + &sandbox.warnings();
         assert!(name.contains("log") || said.contains(name), "{name} is named: {said}");
     }
+}
+
+#[test]
+fn a_file_system_that_is_read_only_for_a_while_takes_no_service_down() {
+    let sandbox = Sandbox::new();
+    sandbox.start("line started ready until USR1 exit 3", &[]);
+    let first = sandbox.until_ready();
+    sandbox.until_state("up");
+    // As NFS does it: files that are open for writing would keep a local file system from a remount.
+    let read_only = "inject=openat,mkfifoat,mkdirat,linkat,unlinkat,renameat,renameat2,pwrite64:error=EROFS";
+    let Some(strace) = crate::traced::strace(&sandbox, sandbox.supervise_pid(), &["-e", read_only]) else { return };
+    sandbox.write_control(b"s");
+    sandbox.until_warned("Read-only file system; it is out of date");
+    assert_eq!(sandbox.record().alarms, b'o', "the old record is still there, and whole");
+    sandbox.write_control(b"1");
+    sandbox.until_lines("started", 2);
+    sandbox.until_dead(first);
+    sandbox.write_control(b"p?");
+    let second: Pid =
+        sandbox.read("started").lines().last().and_then(|line| line.split(' ').next()?.parse().ok()).expect("a pid");
+    let stopped = || process_stat(second).is_some_and(|stat| stat.state == 'T');
+    eventually(&sandbox, "the service is stopped", stopped);
+    sandbox.until_warned("unknown byte");
+    assert_eq!(sandbox.warnings().matches("is out of date").count(), 1, "it is told once: {}", sandbox.warnings());
+    signal(strace.pid(), Signal::SIGINT);
+    strace.wait();
+    // Nothing else happens that would make supervise look.
+    eventually(&sandbox, "the records are right", || {
+        let record = sandbox.record();
+        (record.pid, record.paused, record.alarms) == (Some(second), 1, b'x')
+    });
+    sandbox.until_value("starts", "2");
+    let claimed = format!("pid {second:020}\n");
+    eventually(&sandbox, "and so is the claim", || sandbox.text("claim").contains(&claimed));
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
 }

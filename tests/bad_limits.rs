@@ -5,11 +5,11 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, alive, eventually, is_root, signal, skip};
+use crate::common::{Pid, Sandbox, alive, eventually, is_root, service_program, signal, skip};
 
 /// Sets a limit of a living process through `./service limit`, as the user who owns it.
 #[track_caller]
-fn limit(sandbox: &Sandbox, uid: Option<u32>, pid: Pid, name: &str, soft: &str) {
+pub(crate) fn limit(sandbox: &Sandbox, uid: Option<u32>, pid: Pid, name: &str, soft: &str) {
     let mut command = sandbox.program(sandbox.path("service"));
     command.args(["limit", &pid.to_string(), name, soft, "exit", "0"]);
     if let Some(uid) = uid {
@@ -135,12 +135,14 @@ fn with_few_descriptors_a_start_works_or_is_told_and_leaves_nothing() {
 #[test]
 fn without_a_free_descriptor_the_restart_is_tried_until_there_is_one() {
     let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\n");
     sandbox.start("ready", &[]);
     let first = sandbox.until_ready();
     let supervise = sandbox.supervise_pid();
     limit(&sandbox, None, supervise, "nofile", "3");
     sandbox.write_control(b"k");
-    sandbox.until_dead(first);
+    sandbox.until_warned("unable to start a process for the service: Too many open files");
+    assert!(!alive(first));
     // Commands are obeyed, whatever could not be opened.
     sandbox.write_control(b"s");
     sandbox.write_control(b"n");
@@ -149,4 +151,50 @@ fn without_a_free_descriptor_the_restart_is_tried_until_there_is_one() {
     assert!(alive(supervise));
     sandbox.write_control(b"dx");
     sandbox.until_ended();
+}
+
+#[test]
+fn a_claim_that_cannot_be_written_is_a_warning() {
+    let sandbox = Sandbox::new();
+    sandbox.start("line started wait", &[]);
+    sandbox.until_lines("started", 1);
+    sandbox.until_state("up");
+    // Enough for the logs and the records, and too little for the claim.
+    limit(&sandbox, None, sandbox.supervise_pid(), "fsize", "2000");
+    sandbox.write_control(b"s");
+    sandbox.until_warned("unable to write status/app/claim: ");
+    assert!(sandbox.warnings().contains("; a death of supervise now may not be survived"), "{}", sandbox.warnings());
+    sandbox.until_value("alarms", "no");
+    sandbox.write_control(b"k");
+    sandbox.until_lines("started", 2);
+    sandbox.until_value("starts", "2");
+    assert_eq!(sandbox.warnings().matches("/claim").count(), 1, "it is told once: {}", sandbox.warnings());
+}
+
+#[test]
+fn where_no_file_may_be_written_at_all_the_service_starts_all_the_same() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["-p", "status/app", "-f", "./service wait"]);
+    let set_limit = || {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: setrlimit reads an initialised rlimit.
+        let result = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &none) };
+        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure calls nothing but setrlimit.
+    unsafe { command.pre_exec(set_limit) };
+    // What a write brings beside the error is a signal, SIGXFSZ; its default action is to end the process. The output of
+    // the call is a pipe: to a file not even the reason could be written.
+    let output = command.stdin(std::process::Stdio::null()).output().expect("supervise can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("a death of supervise now may not be survived"), "{output:?}");
+    let program = std::fs::canonicalize(service_program()).expect("it is there");
+    let is_service = |pid: &Pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+    let services = || -> Vec<Pid> { sandbox.processes().into_iter().filter(is_service).collect() };
+    eventually(&sandbox, "the service runs", || services().len() == 1);
+    let service = services();
+    sandbox.write_control(b"d");
+    sandbox.until_dead(service[0]);
+    sandbox.write_control(b"x");
+    eventually(&sandbox, "supervise has ended", || sandbox.processes().is_empty());
 }

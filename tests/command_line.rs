@@ -1,6 +1,6 @@
 //! The forms of the command line, and what each word of it means.
 
-use crate::common::{Sandbox, alive, eventually};
+use crate::common::{Pid, Sandbox, alive, eventually, process_stat};
 
 #[test]
 fn the_classic_form_starts_the_service_in_the_background() {
@@ -79,6 +79,9 @@ fn foreground_keeps_the_classic_form_in_the_foreground() {
     sandbox.until_ready();
     assert!(supervise.runs());
     assert_eq!(sandbox.supervise_pid(), supervise.pid());
+    let session = |pid: Pid| process_stat(pid).expect("it runs").session;
+    let own = Pid::try_from(std::process::id()).expect("a pid fits");
+    assert_eq!(session(supervise.pid()), session(own), "it stays in its caller's session");
     sandbox.write_control(b"dx");
     supervise.wait().expect_code(0);
 }
@@ -290,7 +293,18 @@ fn check_prints_what_each_module_gets_and_starts_nothing() {
     for text in ["early", "web", "90", "root@example.org", "web@example.org", "17", "./service ready"] {
         assert!(output.stdout.contains(text), "{text:?} in {output:#?}");
     }
+    let others = output.stdout.split("# every other module\n").nth(1).unwrap_or_default();
+    assert!(others.contains("alarm_interval : 90\n") && others.contains("pacing : 1\n"), "{output:#?}");
+    assert_eq!(output.stdout.matches("\nhook_timeout : 60\n").count(), 3, "every key each time: {output:#?}");
     assert!(!sandbox.path("status").exists());
+}
+
+#[test]
+fn check_without_f_reads_the_conf_in_the_current_folder() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[web]\nstop_timeout : 17\n");
+    let output = sandbox.background(&["--check"]).expect_code(0);
+    assert!(output.stdout.contains("stop_timeout : 17"), "{output:#?}");
 }
 
 #[test]
@@ -315,8 +329,8 @@ fn check_of_a_conf_that_cannot_be_opened_ends_with_100() {
 #[test]
 fn check_takes_a_status_directory_and_makes_none() {
     let sandbox = Sandbox::new();
-    sandbox.write_conf("[global]\npacing : 3\n");
+    sandbox.write_conf("[global]\ncommand : ./service ready\n");
     let output = sandbox.background(&["--check", "-F", "supervise.conf", "-p", "status/app"]).expect_code(0);
-    assert!(output.stdout.contains("app"), "{output:#?}");
     assert!(!sandbox.path("status").exists());
+    assert!(output.stdout.contains("app"), "{output:#?}");
 }

@@ -231,7 +231,7 @@ fn x_is_not_taken_back_by_u_or_o() {
         sandbox.write_control(b"k");
         supervise.wait().expect_code(0);
         assert_eq!(sandbox.service_pid(), None);
-        assert_eq!(sandbox.processes(), Vec::new());
+        assert_eq!(sandbox.processes(), Vec::<i32>::new());
     }
 }
 

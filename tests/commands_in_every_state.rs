@@ -313,3 +313,33 @@ fn what_comes_after_the_exit_but_before_it_is_reaped_counts_as_come_before() {
         expected
     });
 }
+
+#[test]
+fn a_term_after_the_exit_but_before_it_is_reaped_counts_as_come_before() {
+    // The same with TERM to supervise: it comes behind the one look at the signals, before the other.
+    let comment = format!("# {}\n", "-".repeat(70)).repeat(12_000);
+    let mut round = 0;
+    loop {
+        let sandbox = Sandbox::new();
+        sandbox.write_conf(&format!("[app]\nalarm_interval : 60\npacing : 3600\n{comment}"));
+        sandbox.start("ready", &[]);
+        let (service, supervise) = (sandbox.until_ready(), sandbox.supervise_pid());
+        signal(supervise, Signal::SIGSTOP);
+        eventually(&sandbox, "it is stopped", || process_stat(supervise).is_some_and(|stat| stat.state == 'T'));
+        signal(service, Signal::SIGKILL);
+        sandbox.until_dead(service);
+        sandbox.write_control(b"r");
+        signal(supervise, Signal::SIGCONT);
+        while waiting_bytes(&sandbox) > 0 {
+            std::thread::yield_now();
+        }
+        signal(supervise, Signal::SIGTERM);
+        sandbox.until_ended();
+        if sandbox.value("last_exit_expected").as_deref() == Some("yes") {
+            break;
+        }
+        // It came too late for that; that is no fault, only another round.
+        round += 1;
+        assert!(round < 20, "the exit never counts as one after TERM");
+    }
+}

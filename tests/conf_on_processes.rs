@@ -36,6 +36,7 @@ fn a_new_command_in_the_conf_counts_from_the_next_start() {
     sandbox.write_control(b"r");
     eventually(&sandbox, "the conf is read again", || sandbox.value("conf_read") != before);
     assert_eq!(sandbox.service_pid(), Some(service));
+    assert_eq!(sandbox.value("command").as_deref(), Some("./service out first ready"), "that is what runs");
     assert!(!sandbox.stdout().contains("second"));
     sandbox.write_control(b"k");
     sandbox.until_ready_after(service);
@@ -225,7 +226,10 @@ fn a_section_before_global_has_only_itself() {
 #[test]
 fn without_global_and_section_there_is_no_policy() {
     let sandbox = Sandbox::new();
-    sandbox.write_conf("[other]\nalarm_interval : 60\nmax_tries : 1\nalarm_mail : other@example.invalid\n");
+    sandbox.write_conf(
+        "[other]\nalarm_interval : 60\nmax_tries : 1\nalarm_mail : other@example.invalid\n\
+         mail_transport : smtp://127.0.0.1:1\n",
+    );
     sandbox.start("ready", &[]);
     let mut service = sandbox.until_ready();
     for _ in 0..3 {
@@ -263,4 +267,23 @@ fn a_missing_conf_at_the_start_is_read_when_it_has_come() {
     sandbox.until_ready_after(service);
     sandbox.until_value("window_exits", "1");
     assert!(log_texts(&sandbox.warnings(), "WARNING").iter().any(|text| text.contains("late.conf")));
+}
+
+#[test]
+fn an_alarm_names_the_command_that_ran() {
+    let sandbox = Sandbox::new();
+    let conf = |word: &str| format!("{}command : ./service out {word} ready\n", crate::adoption::ALARMED);
+    sandbox.write_conf(&conf("first"));
+    sandbox.background(&["-p", "status/app"]).expect_code(0);
+    let service = sandbox.until_ready();
+    let before = sandbox.value("conf_read");
+    sandbox.write_conf(&conf("second"));
+    sandbox.write_control(b"r");
+    eventually(&sandbox, "the conf is read again", || sandbox.value("conf_read") != before);
+    signal(service, Signal::SIGKILL);
+    sandbox.until_ready_after(service);
+    sandbox.until_value("command", "./service out second ready");
+    eventually(&sandbox, "it is alarmed", || sandbox.alarms().len() == 1);
+    let text = fs::read_to_string(&sandbox.alarms()[0]).expect("a message");
+    assert!(text.contains("./service out first ready") && !text.contains("second"), "{text}");
 }

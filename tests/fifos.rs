@@ -208,3 +208,24 @@ fn with_both_fifos_gone_signals_are_obeyed_and_the_next_start_makes_them_anew() 
     assert_eq!(inode(&sandbox, "svcontrol"), inode(&sandbox, "control"));
     assert!(sandbox.ok_is_held());
 }
+
+#[test]
+fn a_name_that_is_removed_or_replaced_while_running_is_made_anew_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready signals", &[]);
+    sandbox.until_ready();
+    for (round, name) in ["svcontrol", "control", "svcontrol"].into_iter().enumerate() {
+        let old = inode(&sandbox, name);
+        fs::remove_file(sandbox.file(name)).expect("it is there");
+        if round == 2 {
+            sandbox.write("status/app/svcontrol", "d\n");
+        }
+        let is_fifo = || fs::symlink_metadata(sandbox.file(name)).is_ok_and(|meta| meta.file_type().is_fifo());
+        eventually(&sandbox, "the name is a fifo's again", is_fifo);
+        assert_eq!(inode(&sandbox, name), old, "the one that has the other name");
+        let warned = || sandbox.warnings().matches(&format!("/{name} was removed or replaced")).count();
+        eventually(&sandbox, "it is warned of", || warned() == if round == 2 { 2 } else { 1 });
+    }
+    sandbox.write_fifo("svcontrol", b"1").expect("it is read");
+    sandbox.until_said("got USR1");
+}

@@ -212,7 +212,16 @@ fn an_alarm_that_nobody_is_to_receive_is_logged_and_not_spooled() {
     sandbox.write_conf("[app]\nalarm_interval : 60\nmax_tries : 2\npacing : 0.1\n");
     until_given_up(&sandbox, "exit 3");
     assert_eq!(sandbox.alarms().len(), 0);
-    assert!(sandbox.log().contains("larm"), "{}", sandbox.log());
+    assert!(sandbox.log().contains("an alarm is raised, but nobody is to receive it"), "{}", sandbox.log());
+}
+
+#[test]
+fn mail_transport_none_takes_the_mail_recipients_away() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(&format!("{ALARMED}mail_transport : none\nmax_tries : 1\n"));
+    until_given_up(&sandbox, "exit 3");
+    assert_eq!(sandbox.alarms().len(), 0);
+    assert!(sandbox.log().contains("nobody is to receive it"), "{}", sandbox.log());
 }
 
 #[test]

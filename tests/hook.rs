@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, alive, eventually, log_texts, signal};
+use crate::common::{Pid, Sandbox, alive, eventually, eventually_some, log_texts, signal};
 
 /// A hook that notes its count.
 const QUICK: &str = "./service note hooks";
@@ -182,6 +182,24 @@ fn x_and_term_to_supervise_kill_the_hook() {
         sandbox.until_dead(hook);
         eventually(&sandbox, "nothing is left", || sandbox.processes().is_empty());
         assert_eq!(sandbox.read("starts").lines().count(), 1);
+    }
+}
+
+#[test]
+fn what_kills_the_hook_kills_its_group() {
+    for how in ["d", "x", "TERM", "hook_timeout"] {
+        let conf = if how == "hook_timeout" { "pacing : 0.1\nhook_timeout : 0.5" } else { "pacing : 0.1" };
+        let sandbox = start(conf, "line starts ready", &["-r", "./service child line hooking until USR1 wait"]);
+        signal(sandbox.until_ready(), Signal::SIGKILL);
+        sandbox.until_marks("hooking", 1);
+        let pid = |line: &str| line.strip_prefix("child ")?.parse::<Pid>().ok();
+        let child = eventually_some(&sandbox, "the hook's child is known", || sandbox.stdout().lines().find_map(pid));
+        match how {
+            "TERM" => signal(sandbox.supervise_pid(), Signal::SIGTERM),
+            "hook_timeout" => {}
+            command => sandbox.write_control(command.as_bytes()),
+        }
+        sandbox.until_dead(child);
     }
 }
 

@@ -96,10 +96,9 @@ fn the_classic_texts_stay_recognisable() {
     let sandbox = Sandbox::new();
     eventful_life(&sandbox, "UTC0");
     let (log, warnings) = (sandbox.log(), sandbox.warnings());
-    assert!(log.contains("Finished loading configurations!"), "{log}");
-    let both = format!("{log}{warnings}");
-    assert!(both.contains("service exited!"), "{both}");
-    assert!(both.contains("supervise is trying to restart app..."), "{both}");
+    for text in ["Finished loading configurations!", "service exited!", "supervise is trying to restart app..."] {
+        assert!(log.contains(text), "{text} in {log}");
+    }
     let refused = "supervise refused to restart app any more and exited itself!";
     let lines = |text: &str, level: &str| {
         let wanted = |line: &&str| line.starts_with(&format!("[{level}] ")) && line.contains(refused);
@@ -258,6 +257,24 @@ fn logs_are_kept_within_log_max_size_and_log_backups() {
     }
     sandbox.write_control(b"dx");
     sandbox.until_ended();
+}
+
+#[test]
+fn log_max_size_of_a_conf_that_is_read_again_holds_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\n");
+    sandbox.start("ready", &["-F", "supervise.conf"]);
+    sandbox.until_ready();
+    sandbox.write_conf("[app]\nlog_max_size : 512\n");
+    for wave in 0..10 {
+        let read = sandbox.value("conf_read");
+        sandbox.write_control(b"r");
+        eventually(&sandbox, &format!("wave {wave} is obeyed"), || sandbox.value("conf_read") != read);
+    }
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
+    let files = files_of(&sandbox, "supervise.log");
+    assert!(files.len() == 2 && files.iter().all(|(_, size)| *size <= 512), "{files:?}");
 }
 
 #[test]

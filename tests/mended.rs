@@ -1,45 +1,102 @@
 //! What was once wrong, in places where no other test looks.
 
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, eventually, process_stat, signal, supervise_program};
+use crate::bad_days::fill;
+use crate::bad_limits::limit;
+use crate::common::{
+    Pid, Sandbox, eventually, process_stat, signal, skip, supervise_program, with_status_on_a_small_disk,
+};
 
 const ALARMED: &str =
     "[global]\nalarm_interval : 60\nalarm_mail : nobody@example.invalid\nmail_transport : smtp://127.0.0.1:1\n";
 
-/// Clock ticks (a hundredth of a second) that a process has spent on a processor.
-fn ticks(pid: Pid) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
-    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_ascii_whitespace().collect();
-    let number = |place: usize| fields[place - 3].parse::<u64>().expect("a number");
-    number(14) + number(15)
+/// A number in one of the files of `/proc/PID`.
+#[track_caller]
+fn proc_number(pid: Pid, file: &str, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')?.trim().parse().ok())
+}
+
+/// The time that a process has spent on a processor (Documentation/scheduler/sched-stats.rst).
+#[track_caller]
+fn processor_time(pid: Pid) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0))
+}
+
+/// While the service sleeps for two seconds, supervise tries to write no more often than it should: each time makes
+/// names in its own directory, and is not to be woken by them.
+#[track_caller]
+fn does_not_spin(sandbox: &Sandbox) {
+    let supervise = sandbox.supervise_pid();
+    // Calls of write(2) and its like (proc_pid_io(5)).
+    let writes = || proc_number(supervise, "io", "syscw");
+    let Some(before) = writes() else { return skip("this kernel does not count write calls") };
+    sandbox.until_lines("over", 1);
+    let spent = writes().expect("it lives") - before;
+    assert!(spent < 40, "{spent} write calls in two seconds");
 }
 
 #[test]
 fn a_record_that_cannot_be_written_is_no_reason_to_spin() {
     let sandbox = Sandbox::new();
-    // Neither of the records can be made anew: their place is taken by a folder that is not empty.
-    for name in ["status.new", "state.new"] {
-        fs::create_dir_all(sandbox.file(name).join("content")).expect("the sandbox is writable");
-    }
-    // Two seconds of a run in which nothing happens, but that what failed is due to be tried again.
-    sandbox.start("line started sleep 2000 note over yes", &[]);
+    sandbox.start("line started until USR1 sleep 2000 line over wait", &[]);
     sandbox.until_lines("started", 1);
-    let supervise = sandbox.lock_holders()[0];
-    let before = ticks(supervise);
-    sandbox.until_lines("over", 1);
-    let spent = ticks(supervise) - before;
-    assert!(spent < 50, "{spent} hundredths of a second for waiting two seconds");
-    // It is told once, and made good when there is room.
-    assert_eq!(sandbox.warnings().matches("is out of date").count(), 1, "{}", sandbox.warnings());
-    for name in ["status.new", "state.new"] {
-        fs::remove_dir_all(sandbox.file(name)).expect("it is there");
-    }
-    eventually(&sandbox, "the records are written", || {
-        sandbox.value("starts").is_some() && sandbox.record().pid.is_some()
+    sandbox.until_state("up");
+    // A new file can be made, and nothing be written into it.
+    let supervise = sandbox.supervise_pid();
+    limit(&sandbox, None, supervise, "fsize", "0");
+    sandbox.write_control(b"s1");
+    sandbox.until_said("got USR1");
+    does_not_spin(&sandbox);
+    limit(&sandbox, None, supervise, "fsize", "max");
+    // It is made good without anything to wake up for.
+    sandbox.until_value("alarms", "no");
+}
+
+#[test]
+fn a_record_that_finds_no_room_is_no_reason_to_spin() {
+    let sandbox = Sandbox::new();
+    with_status_on_a_small_disk(&sandbox, 256, || {
+        let filler = fill(&sandbox.path("status"));
+        let output = sandbox.start("line started sleep 2000 line over wait", &[]);
+        assert_eq!(output.stderr.matches("is out of date").count(), 1, "it is told once: {}", output.stderr);
+        // The long record, which names supervise, is what can't be written.
+        let supervise = sandbox.lock_holders()[0];
+        let before = proc_number(supervise, "io", "syscw");
+        sandbox.until_lines("over", 1);
+        let after = proc_number(supervise, "io", "syscw");
+        let Some((before, after)) = before.zip(after) else { return skip("this kernel does not count write calls") };
+        assert!(after - before < 40, "{} write calls in two seconds", after - before);
+        fs::remove_file(filler).expect("it is there");
+        eventually(&sandbox, "the records are written", || {
+            sandbox.value("starts").is_some() && sandbox.service_pid().is_some()
+        });
     });
+}
+
+#[test]
+fn a_supervise_with_nothing_to_do_sleeps() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(ALARMED);
+    sandbox.start("ready until USR1 sleep 2000 out over ready", &["-F", "supervise.conf"]);
+    let service = sandbox.until_ready();
+    sandbox.until_state("up");
+    let supervise = sandbox.supervise_pid();
+    // A writer that has closed svcontrol is nothing to wake up for either.
+    sandbox.write_control(b"1");
+    sandbox.until_said("got USR1");
+    sandbox.until_logged("commands: 1");
+    let turns = || proc_number(supervise, "status", "voluntary_ctxt_switches").expect("the kernel counts them");
+    let (turns_before, time_before) = (turns(), processor_time(supervise));
+    sandbox.until_said("over");
+    let (turns, time) = (turns() - turns_before, processor_time(supervise) - time_before);
+    assert!(turns < 3 && time < Duration::from_millis(50), "{turns} turns and {time:?} in two seconds");
+    assert_eq!(sandbox.service_pid(), Some(service));
 }
 
 #[test]
@@ -185,4 +242,25 @@ fn where_it_is_not_known_if_the_service_lives_nothing_is_started() {
     assert!(output.stderr.contains("unable to open status/app/claim"), "{}", output.stderr);
     assert!(process_stat(service).is_some());
     sandbox.until_lines("started", 1);
+}
+
+#[test]
+fn a_record_that_could_not_be_written_is_made_good() {
+    let sandbox = Sandbox::new();
+    // Neither of the records can be made anew: their place is taken by a folder that is not empty.
+    for name in ["status.new", "state.new"] {
+        fs::create_dir_all(sandbox.file(name).join("content")).expect("the sandbox is writable");
+    }
+    // Two seconds, in which what failed is tried again.
+    let output = sandbox.start("sleep 2000 line over wait", &[]);
+    output.expect_stderr(&["unable to write status/app/status: Is a directory; it is out of date"]);
+    sandbox.until_lines("over", 1);
+    assert_eq!(sandbox.warnings().matches("is out of date").count(), 1, "it is told once: {}", sandbox.warnings());
+    for name in ["status.new", "state.new"] {
+        fs::remove_dir_all(sandbox.file(name)).expect("it is there");
+    }
+    // Nothing else happens that would make supervise look.
+    eventually(&sandbox, "the records are written", || {
+        sandbox.value("starts").is_some() && sandbox.service_pid().is_some()
+    });
 }

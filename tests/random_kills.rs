@@ -11,31 +11,31 @@ use crate::common::{Sandbox, alive, eventually, signal};
 const ROUNDS: u64 = 100;
 
 /// Numbers that look random; each run of the tests has others. A failed test prints where they began.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let seed = now.subsec_nanos().into();
         eprintln!("seed {seed}");
         Random(seed)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         // Knuth's MMIX generator; its upper bits are the good ones.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 
     /// The random moment itself: what may happen in it is what is tested.
-    fn pass_some_time(&mut self, up_to: Duration) {
+    pub(crate) fn pass_some_time(&mut self, up_to: Duration) {
         let limit = u64::try_from(up_to.as_micros()).expect("a short time");
         std::thread::sleep(Duration::from_micros(self.below(limit)));
     }
 }
 
 /// A service that takes a lock first; one that doesn't get it says so in `refused`.
-const ALONE: &str = "alone one-at-a-time refused line starts";
+pub(crate) const ALONE: &str = "alone one-at-a-time refused line starts";
 
 #[test]
 fn of_a_crashing_service_there_are_never_two() {

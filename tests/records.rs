@@ -5,9 +5,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, STATE_KEYS, Sandbox, decode_record, eventually, process_stat, signal, skip};
+use crate::common::{Pid, Record, STATE_KEYS, Sandbox, decode_record, eventually, process_stat, signal, skip};
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs()
@@ -49,7 +50,8 @@ fn the_record_tells_wants_flags_and_a_service_that_is_down() {
     let started = sandbox.record();
     sandbox.write_control(b"n");
     flags("alarms are on", 1, b'u', b'o');
-    assert_eq!(sandbox.record().seconds, started.seconds, "the stamp is that of the pid");
+    let stamp = |record: &Record| (record.seconds, record.nanoseconds);
+    assert_eq!(stamp(&sandbox.record()), stamp(&started), "the stamp is that of the pid");
     sandbox.write_control(b"d");
     flags("wanted down", 0, b'd', b'o');
     sandbox.until_down();
@@ -69,6 +71,13 @@ fn the_stamp_changes_with_the_pid() {
     sandbox.until_ready_after(first);
     let after = sandbox.record();
     assert!((before.seconds, before.nanoseconds) < (after.seconds, after.nanoseconds), "{before:?} {after:?}");
+    sandbox.write_control(b"s");
+    sandbox.until_value("alarms", "no");
+    assert_eq!(sandbox.record(), Record { alarms: b'x', ..after.clone() }, "the pid did not change");
+    sandbox.write_control(b"d");
+    sandbox.until_down();
+    let down = sandbox.record();
+    assert!((after.seconds, after.nanoseconds) < (down.seconds, down.nanoseconds), "{after:?} {down:?}");
 }
 
 /// None where the text is a whole long record, else what is wrong with it.
@@ -266,8 +275,11 @@ fn the_long_record_follows_a_life() {
     sandbox.until_state("up");
     sandbox.write_control(b"p");
     sandbox.until_value("paused", "yes");
-    sandbox.write_control(b"c");
-    sandbox.until_value("paused", "no");
+    signal(service, Signal::SIGKILL);
+    sandbox.until_state("pacing");
+    assert_eq!(sandbox.value("paused").as_deref(), Some("no"), "what is down is not paused");
+    sandbox.write_control(b"u");
+    let service = sandbox.until_ready_after(service);
     sandbox.write_control(b"s");
     sandbox.until_value("alarms", "no");
     sandbox.write_control(b"d");
@@ -279,5 +291,56 @@ fn the_long_record_follows_a_life() {
     sandbox.write_control(b"o");
     sandbox.until_ready_after(service);
     sandbox.until_value("wanted", "once");
-    sandbox.until_value("starts", "3");
+    sandbox.until_value("starts", "4");
+}
+
+#[test]
+fn since_is_the_time_at_which_the_state_began() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready signals", &[]);
+    sandbox.until_ready();
+    let since = || sandbox.value("since").and_then(|at| at.parse::<f64>().ok()).expect("seconds");
+    let mut before = since();
+    sandbox.write_control(b"s");
+    sandbox.until_value("alarms", "no");
+    assert!((since() - before).abs() < 1e-9, "the state is the same");
+    for (byte, state) in [(b"d", "stopping"), (b"k", "down"), (b"u", "up")] {
+        sandbox.write_control(byte);
+        sandbox.until_state(state);
+        assert!(since() > before, "{state} since {}, and {before}", since());
+        before = since();
+    }
+}
+
+#[test]
+fn undelivered_counts_the_alarms_that_wait() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(crate::adoption::ALARMED);
+    sandbox.start("ready", &[]);
+    sandbox.until_value("undelivered", "0");
+    let service = sandbox.until_ready();
+    // Its svalarm is held, so that only the alarm itself is counted.
+    let spool = fs::File::open(sandbox.file("alarms")).expect("a folder");
+    let _held = nix::fcntl::Flock::lock(spool, nix::fcntl::FlockArg::LockExclusiveNonblock).expect("nobody has it");
+    signal(service, Signal::SIGKILL);
+    sandbox.until_value("undelivered", "1");
+    assert_eq!(sandbox.alarms().len(), 1);
+}
+
+#[test]
+fn what_one_write_changes_is_published_once() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready signals", &[]);
+    sandbox.until_ready();
+    sandbox.until_state("up");
+    let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).expect("an instance");
+    watch.add_watch(sandbox.status_path(), AddWatchFlags::IN_CREATE).expect("a watch");
+    sandbox.write_control(b"snspcp");
+    sandbox.until_value("paused", "yes");
+    sandbox.until_value("alarms", "no");
+    sandbox.write_control(b"?");
+    sandbox.until_warned("unknown byte");
+    let events = watch.read_events().expect("events");
+    let made = |name: &str| events.iter().filter(|event| event.name.as_deref() == Some(name.as_ref())).count();
+    assert_eq!((made("status.new"), made("state.new")), (1, 1), "{events:?}");
 }

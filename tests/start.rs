@@ -261,3 +261,26 @@ fn a_name_with_a_slash_is_looked_for_nowhere_else() {
     command.env("PATH", sandbox.path("path"));
     sandbox.run(command).expect_code(0).expect_stderr(&["bin/service", "No such file or directory"]);
 }
+
+#[test]
+fn every_signal_that_the_caller_ignored_is_at_its_default() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["-p", "status/app", "-f", "./service report given ready"]);
+    let ignore_all = || {
+        // The kernel's sigaction begins with the handler; all else may be zero. The C library would refuse two of them.
+        let ignore: [usize; 4] = [libc::SIG_IGN, 0, 0, 0];
+        for number in 1..=64 {
+            let none = std::ptr::null_mut::<usize>();
+            // SAFETY: the pointer is to a value of ours, as large as the kernel's structure; SIG_IGN has no code.
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, number, ignore.as_ptr(), none, 8) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only.
+    unsafe { command.pre_exec(ignore_all) };
+    sandbox.run(command).expect_code(0);
+    let report = sandbox.until_report("given");
+    assert_eq!((report.signals("SigBlk"), report.signals("SigIgn")), (0, HUP));
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Sandbox, alive, eventually, is_root, signal, skip};
+use crate::common::{Pid, Sandbox, alive, eventually, is_root, signal, skip};
 
 /// A conf with somebody to alarm, by a way that reaches nobody.
 const ALARMED: &str = "[app]\nalarm_interval : 60\nalarm_mail : nobody@example.invalid\n\
@@ -15,7 +15,8 @@ const ALARMED: &str = "[app]\nalarm_interval : 60\nalarm_mail : nobody@example.i
 
 #[test]
 fn every_file_has_its_mode_whatever_the_umask() {
-    for umask in [0o000, 0o022, 0o077] {
+    // With the last one only root can open its output a second time.
+    for umask in [0o000, 0o022, 0o077].into_iter().chain(is_root().then_some(0o277)) {
         let sandbox = Sandbox::new();
         sandbox.write_conf(ALARMED);
         let service = "./service from 1 count line count exit 3";
@@ -58,6 +59,10 @@ fn missing_folders_are_made_and_the_last_one_is_private() {
     let sandbox = Sandbox::new();
     sandbox.background(&["-p", "a/b/status/c/app", "-f", "./service ready"]).expect_code(0);
     assert_eq!(sandbox.status_dir("a/b/status/c/app").mode("."), 0o700);
+    fs::create_dir(sandbox.path("other")).expect("the sandbox is writable");
+    for above in ["a", "a/b", "a/b/status", "a/b/status/c"] {
+        assert_eq!(sandbox.status_dir(above).mode("."), sandbox.status_dir("other").mode("."), "as any other: {above}");
+    }
 }
 
 #[test]
@@ -115,6 +120,60 @@ fn output_is_appended_and_a_renamed_file_is_left_at_the_next_start() {
     sandbox.write_control(b"k");
     sandbox.until_ready_after(first);
     assert!(!sandbox.stdout().contains("later") && sandbox.file("__stderr").exists());
+}
+
+/// How a process has opened a descriptor (proc_pid_fdinfo(5)).
+#[track_caller]
+fn open_flags(pid: Pid, descriptor: u32) -> i32 {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}")).expect("it is open");
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
+    i32::from_str_radix(flags.trim(), 8).expect("octal digits")
+}
+
+#[test]
+fn output_is_opened_to_append_and_to_wait() {
+    let sandbox = Sandbox::new();
+    sandbox.start("out before ready until USR1 out behind signals", &[]);
+    let service = sandbox.until_ready();
+    for descriptor in [1, 2] {
+        let flags = open_flags(service, descriptor);
+        let wanted = libc::O_WRONLY | libc::O_APPEND;
+        assert_eq!(flags & (libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK), wanted, "{descriptor}: {flags:o}");
+    }
+    // What a tool that copies and truncates relies on.
+    File::options().write(true).truncate(true).open(sandbox.file("__stdout")).expect("it is there");
+    signal(service, Signal::SIGUSR1);
+    sandbox.until_said("behind");
+    assert_eq!(sandbox.stdout(), "got USR1\nbehind\n");
+}
+
+#[test]
+fn output_may_be_a_link_of_root_s() {
+    if !is_root() {
+        return skip("only root can make a link of root's for another user");
+    }
+    const USER: u32 = 64_125;
+    let sandbox = Sandbox::new();
+    sandbox.give_to(USER);
+    fs::create_dir_all(sandbox.status_path()).expect("the sandbox is writable");
+    for folder in [sandbox.path("status"), sandbox.status_path().to_owned()] {
+        std::os::unix::fs::chown(folder, Some(USER), Some(USER)).expect("root may give files away");
+    }
+    symlink("/dev/null", sandbox.file("__stderr")).expect("a link");
+    let args = ["-p", "status/app", "-f", "./service report given ready"];
+    sandbox.run(sandbox.command_as(USER, &args)).expect_code(0);
+    assert!(sandbox.until_report("given").values("fd").contains(&"2 /dev/null"));
+    sandbox.until_down_by_command();
+    assert_eq!(sandbox.warnings(), "");
+}
+
+impl Sandbox {
+    /// Ends service and supervise in order, since root may not look for another user's processes everywhere.
+    #[track_caller]
+    fn until_down_by_command(&self) {
+        self.write_control(b"dx");
+        eventually(self, "supervise has ended", || self.lock_is_free());
+    }
 }
 
 #[test]
@@ -233,4 +292,39 @@ fn what_an_earlier_supervise_left_is_used_again() {
         assert_eq!(sandbox.stdout().lines().count(), life, "each start appends");
         assert!(!sandbox.warnings().contains("[WARNING]"), "{}", sandbox.warnings());
     }
+}
+
+#[test]
+fn a_folder_in_place_of_a_record_starts_nothing() {
+    for name in ["status", "state"] {
+        let sandbox = Sandbox::new();
+        fs::create_dir_all(sandbox.file(name).join("app")).expect("the sandbox is writable");
+        let output = sandbox.background(&["-p", "status/app", "-f", "./service line started ready"]).expect_code(111);
+        output.expect_stderr(&[&format!("status/app/{name}: Is a directory")]);
+        assert_eq!((sandbox.processes(), sandbox.read("started")), (Vec::<Pid>::new(), String::new()));
+        assert!(sandbox.file(name).join("app").is_dir(), "it may be another module's");
+    }
+}
+
+#[test]
+fn the_status_directory_may_be_renamed_while_supervise_runs() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(ALARMED);
+    sandbox.start("line starts wait", &[]);
+    let first = sandbox.until_marks("starts", 1)[0].pid;
+    fs::rename(sandbox.status_path(), sandbox.path("status/elsewhere")).expect("a rename");
+    let elsewhere = sandbox.status_dir("status/elsewhere");
+    signal(first, Signal::SIGKILL);
+    let second = sandbox.until_marks("starts", 2)[1].pid;
+    let everything = || {
+        elsewhere.service_pid() == Some(second)
+            && elsewhere.count("starts") == 2
+            && elsewhere.text("claim").contains(&format!("pid {second:020}\n"))
+            && elsewhere.log().contains("service exited!")
+            && elsewhere.alarms().len() == 1
+    };
+    eventually(&sandbox, "all of it is on record", everything);
+    elsewhere.write_control(b"dx");
+    eventually(&sandbox, "supervise has ended", || elsewhere.lock_is_free());
+    assert!(!elsewhere.file("ok").exists() && !sandbox.status_path().exists());
 }

@@ -19,6 +19,7 @@ fn stop_timeout_leads_to_kill() {
     assert_eq!(sandbox.value("last_exit").as_deref(), Some("signal KILL"));
     assert_eq!(sandbox.value("last_exit_expected").as_deref(), Some("yes"));
     assert_eq!((sandbox.count("window_exits"), sandbox.record().wanted), (0, b'd'));
+    sandbox.until_warned("the service did not stop within 0.5 s of TERM and gets KILL");
 }
 
 #[test]
@@ -54,8 +55,9 @@ fn stop_timeout_applies_to_t_by_no_means() {
     assert_eq!(sandbox.service_pid(), Some(service));
 }
 
+/// The pid of a child that the service has said it has: the first is number 0.
 #[track_caller]
-fn until_child(sandbox: &Sandbox, number: usize) -> Pid {
+pub(crate) fn until_child(sandbox: &Sandbox, number: usize) -> Pid {
     eventually_some(sandbox, "the service has a child", || {
         let stdout = sandbox.stdout();
         let mut children = stdout.lines().filter_map(|line| line.strip_prefix("child ")?.parse().ok());

@@ -64,7 +64,7 @@ pub(super) fn mail_host(host: &str) -> &str {
 }
 
 /// Who is to receive it, one a header.
-fn recipients(settings: &Settings) -> Vec<(&'static str, String)> {
+pub(super) fn recipients(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut out = Vec::new();
     if settings.mail_transport != Some(Transport::None) {
         out.extend(settings.alarm_mail.iter().map(|address| ("To", escape(address.as_bytes()))));
@@ -77,9 +77,18 @@ fn recipients(settings: &Settings) -> Vec<(&'static str, String)> {
 
 /// What the delivery needs to know besides, with absolute paths.
 fn ways(facts: Facts<'_>) -> Vec<(&'static str, String)> {
+    ways_from(facts, std::env::current_dir().ok().as_deref())
+}
+
+/// The same for a supervise that runs in this folder.
+pub(super) fn ways_from(facts: Facts<'_>, folder: Option<&Path>) -> Vec<(&'static str, String)> {
     use std::os::unix::ffi::OsStrExt;
     // Without a current folder (it was removed) what is named from there is not there any more either.
-    let absolute = |path: &Path| Some(escape(std::path::absolute(path).ok()?.as_os_str().as_bytes()));
+    let absolute = |path: &Path| {
+        let path = folder.map_or_else(|| path.to_owned(), |folder| folder.join(path));
+        let path = std::path::absolute(&path).unwrap_or(path);
+        path.is_absolute().then(|| escape(path.as_os_str().as_bytes()))
+    };
     let settings = facts.settings;
     let mut out = Vec::new();
     out.extend(settings.mail_transport.as_ref().map(|way| ("Mail-Transport", escape(way.to_string().as_bytes()))));
@@ -89,6 +98,7 @@ fn ways(facts: Facts<'_>) -> Vec<(&'static str, String)> {
     out.extend(settings.gsm_command.as_ref().map(|words| ("Gsm-Command", escape(&join_words(words)))));
     let conf = facts.conf.and_then(|path| absolute(Path::new(std::ffi::OsStr::from_bytes(path))));
     out.extend(conf.map(|path| ("Conf", path)));
+    out.extend(folder.map(|folder| ("Folder", escape(folder.as_os_str().as_bytes()))));
     out
 }
 
@@ -207,13 +217,13 @@ fn duration_words(time: Duration) -> String {
 }
 
 /// `2026-11-21 01:25:00`, in local time.
-fn local_text(stamp: Stamp) -> String {
+pub(super) fn local_text(stamp: Stamp) -> String {
     let time = local_time(stamp);
     format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", time.year, time.month, time.day, time.hour, time.minute, time.second)
 }
 
 /// `21 Nov 2026 01:25:00 +0800` (RFC 5322, section 3.3).
-fn rfc5322_date(stamp: Stamp) -> String {
+pub(super) fn rfc5322_date(stamp: Stamp) -> String {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let time = local_time(stamp);
     let month = usize::try_from(time.month - 1).ok().and_then(|month| MONTHS.get(month)).copied().unwrap_or("Jan");

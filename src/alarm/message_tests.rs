@@ -45,8 +45,11 @@ fn the_whole_message() {
     let at = local_text(debt.alarm.at);
     let ends = local_text(debt.alarm.window_ends);
     let date = rfc5322_date(debt.alarm.at);
+    let here = std::env::current_dir().unwrap();
     let head = format!(
-        "Message-ID: <1.2.3@h1>\nDate: {date}\nSubject: {at} [Alarm: h1] Service 应用 exited!\nTo: a@example.org\nFact: "
+        "Message-ID: <1.2.3@h1>\nDate: {date}\nSubject: {at} [Alarm: h1] Service 应用 exited!\nTo: a@example.org\n\
+         Folder: {}\nFact: ",
+        escape(here.as_os_str().as_encoded_bytes())
     );
     let body = format!(
         "\n\nhost:        h1\nmodule:      应用\ncommand:     run --x a\\x0ab\npid:         42\n\

@@ -38,7 +38,7 @@ fn outcome(program: &OsStr, called: Called) -> Outcome {
     match called {
         Ok((status, _)) if status.success() => Outcome::Accepted,
         Ok((status, said)) => Outcome::Again(ended_badly(program, status, &said)),
-        Err(reason) => Outcome::Again(reason),
+        Err(reason) => Outcome::Unreachable(reason),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::schedule::LONGEST;
 use crate::policy::Moment;
 use crate::text::{escape, unescape};
 
@@ -20,13 +21,29 @@ pub(super) enum Fate {
 pub(super) struct Progress {
     /// Attempts that are over.
     pub(super) attempts: u32,
-    /// The delays between them, and the one that runs now.
+    /// What was waited between them, without the delay that runs now.
     pub(super) waited: Duration,
-    /// When the next attempt is due, in the boot that `boot` names; in any other it is due at once.
-    pub(super) due: Moment,
-    pub(super) boot: String,
+    /// The delay that runs now.
+    pub(super) pause: Option<Pause>,
     /// The recipients that are done with, by their lines of the message file.
     pub(super) fates: Vec<(String, Fate)>,
+}
+
+/// The delay before an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pause {
+    /// When it began, by the clock of this boot.
+    pub(super) since: Moment,
+    pub(super) boot: String,
+    pub(super) delay: Duration,
+}
+
+impl Pause {
+    /// When it ends. `None`: at once, since no delay of ours is as this one says, or another boot's clock says nothing.
+    fn end(&self, now: Moment, boot: &str) -> Option<Moment> {
+        let is_ours = self.boot == boot && self.since <= now && self.delay <= LONGEST;
+        is_ours.then(|| self.since + self.delay)
+    }
 }
 
 const TITLE: &str = "svalarm progress 1";
@@ -37,15 +54,27 @@ impl Progress {
         self.fates.iter().find(|(known, _)| known == line).map(|(_, fate)| fate)
     }
 
+    /// When the next attempt is due.
+    pub(super) fn due(&self, now: Moment, boot: &str) -> Moment {
+        self.pause.as_ref().and_then(|pause| pause.end(now, boot)).unwrap_or(now)
+    }
+
+    /// The delay is over, or cut short: what was really waited of it counts, and nothing else.
+    pub(super) fn end_pause(&mut self, now: Moment, boot: &str) {
+        if let Some(pause) = self.pause.take()
+            && pause.end(now, boot).is_some()
+        {
+            self.waited += pause.delay.min(now.since(pause.since));
+        }
+    }
+
     /// The text of the file.
     pub(super) fn encode(&self) -> String {
-        let mut out = format!(
-            "{TITLE}\nattempts {}\nwaited {}\ndue {}\nboot {}\n",
-            self.attempts,
-            self.waited.as_millis(),
-            self.due.0,
-            escape(self.boot.as_bytes()),
-        );
+        let mut out = format!("{TITLE}\nattempts {}\nwaited {}\n", self.attempts, self.waited.as_millis());
+        if let Some(Pause { since, boot, delay }) = &self.pause {
+            let boot = escape(boot.as_bytes());
+            let _ = writeln!(out, "pause {} {} {boot}", since.0, delay.as_millis()); // a String takes all
+        }
         for (line, fate) in &self.fates {
             let _ = match fate {
                 Fate::Accepted => writeln!(out, "accepted {line}"),
@@ -70,8 +99,14 @@ impl Progress {
             match word {
                 "attempts" => progress.attempts = rest.parse().ok()?,
                 "waited" => progress.waited = Duration::from_millis(rest.parse().ok()?),
-                "due" => progress.due = Moment(rest.parse().ok()?),
-                "boot" => progress.boot = String::from_utf8(unescape(rest)?).ok()?,
+                "pause" => {
+                    let mut words = rest.splitn(3, ' ');
+                    progress.pause = Some(Pause {
+                        since: Moment(words.next()?.parse().ok()?),
+                        delay: Duration::from_millis(words.next()?.parse().ok()?),
+                        boot: String::from_utf8(unescape(words.next()?)?).ok()?,
+                    });
+                }
                 "accepted" => progress.fates.push((rest.to_owned(), Fate::Accepted)),
                 "refused" => progress.fates.push((rest.to_owned(), Fate::Refused(String::new()))),
                 "reason" => {
@@ -94,8 +129,7 @@ mod tests {
         let progress = Progress {
             attempts: 3,
             waited: Duration::from_millis(30_500),
-            due: Moment(7),
-            boot: "b-1".to_owned(),
+            pause: Some(Pause { since: Moment(7), boot: "b-1".to_owned(), delay: Duration::from_millis(10_250) }),
             fates: vec![
                 ("To: a@b".to_owned(), Fate::Accepted),
                 ("Exec: 'x y' end".to_owned(), Fate::Refused("no\nway".to_owned())),
@@ -108,5 +142,31 @@ mod tests {
         for cut in 0..text.len() {
             assert_eq!(Progress::decode(&text[..cut]), None, "cut at {cut}");
         }
+    }
+
+    fn paused(since: u64, delay: u64) -> Progress {
+        let pause = Pause { since: Moment(since), boot: "b".to_owned(), delay: Duration::from_nanos(delay) };
+        Progress { pause: Some(pause), ..Progress::default() }
+    }
+
+    #[test]
+    fn what_was_not_waited_does_not_count() {
+        for (now, boot, counted) in [(150, "b", 50), (400, "b", 200), (100, "b", 0), (50, "b", 0), (400, "other", 0)] {
+            let mut progress = paused(100, 200);
+            progress.end_pause(Moment(now), boot);
+            assert_eq!((progress.waited, &progress.pause), (Duration::from_nanos(counted), &None), "{now} {boot}");
+            progress.end_pause(Moment(1000), boot);
+            assert_eq!(progress.waited, Duration::from_nanos(counted), "it counts once");
+        }
+    }
+
+    #[test]
+    fn a_time_that_can_not_be_is_now() {
+        let hour = 3_600_000_000_000;
+        assert_eq!(paused(100, hour).due(Moment(150), "b"), Moment(100 + hour));
+        assert_eq!(paused(100, hour).due(Moment(150), "other"), Moment(150), "another boot's clock");
+        assert_eq!(paused(100, hour + 1).due(Moment(150), "b"), Moment(150), "no delay is so long");
+        assert_eq!(paused(200, 10).due(Moment(150), "b"), Moment(150), "it has not begun yet");
+        assert_eq!(Progress::default().due(Moment(150), "b"), Moment(150));
     }
 }

@@ -12,6 +12,9 @@ use crate::text::unescape;
 /// A message of ours has a tenth of it.
 pub(super) const SIZE_LIMIT: u64 = 1 << 20;
 
+/// In seconds of Unix time. A mail's year has four digits, and the mail library panics at a later one.
+const YEAR_10000: u64 = 253_402_300_800;
+
 /// Somebody who is to get a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Recipient {
@@ -30,7 +33,6 @@ pub(super) enum Recipient {
 pub(super) struct Message {
     /// `<ID@HOST>`
     pub(super) message_id: String,
-    pub(super) date: String,
     pub(super) subject: String,
     /// Who is to get it, each with its line of the file, which is how it is remembered.
     pub(super) recipients: Vec<(String, Recipient)>,
@@ -39,6 +41,8 @@ pub(super) struct Message {
     pub(super) password_file: Option<PathBuf>,
     pub(super) gsm_command: Option<Vec<OsString>>,
     pub(super) conf: Option<PathBuf>,
+    /// Where supervise ran.
+    pub(super) folder: Option<PathBuf>,
     pub(super) facts: Vec<Fact>,
     pub(super) body: String,
 }
@@ -54,7 +58,6 @@ impl Message {
         let (head, body) = text.split_once("\n\n").ok_or("it has no end of its headers")?;
         let mut message = Self {
             message_id: String::new(),
-            date: String::new(),
             subject: String::new(),
             recipients: Vec::new(),
             transport: None,
@@ -62,6 +65,7 @@ impl Message {
             password_file: None,
             gsm_command: None,
             conf: None,
+            folder: None,
             facts: Vec::new(),
             body: body.to_owned(),
         };
@@ -80,54 +84,23 @@ impl Message {
         Ok(message)
     }
 
+    /// `None`: the value is none that this key may have.
     fn take_line(&mut self, line: &str, key: &str, value: &str) -> Option<()> {
-        let plain = || String::from_utf8(unescape(value)?).ok();
-        let path = || Some(PathBuf::from(OsStr::from_bytes(&unescape(value)?))).filter(|path| path.is_absolute());
-        let words = || {
-            let bytes = unescape(value).filter(|bytes| !bytes.contains(&0))?;
-            Some(split_words(&bytes).0).filter(|words| words.first().is_some_and(|first| !first.is_empty()))
-        };
-        let address = || plain().filter(|address| check_address(address.as_bytes()).is_ok());
-        let recipient = match key {
-            "Message-ID" => {
-                let inner = value.strip_prefix('<')?.strip_suffix('>')?;
-                let fits = !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'>');
-                self.message_id = Some(value).filter(|_| fits)?.to_owned();
-                return Some(());
-            }
-            "To" => Recipient::Mail(address()?),
-            "Gsm" => Recipient::Gsm(plain().filter(|number| check_number(number.as_bytes()).is_some())?),
-            "Exec" => Recipient::Exec(words()?),
-            "Webhook" => Recipient::Webhook(plain().filter(|address| parse_webhook(address).is_ok())?),
-            _ => return self.take_other(key, value, plain, path, words, address),
-        };
-        self.recipients.push((line.to_owned(), recipient));
-        Some(())
-    }
-
-    fn take_other(
-        &mut self,
-        key: &str,
-        value: &str,
-        plain: impl Fn() -> Option<String>,
-        path: impl Fn() -> Option<PathBuf>,
-        words: impl Fn() -> Option<Vec<OsString>>,
-        address: impl Fn() -> Option<String>,
-    ) -> Option<()> {
+        let mut recipient = |recipient| self.recipients.push((line.to_owned(), recipient));
         match key {
-            "Date" => value.clone_into(&mut self.date),
+            "To" => recipient(Recipient::Mail(address(value)?)),
+            "Gsm" => recipient(Recipient::Gsm(plain(value).filter(|it| check_number(it.as_bytes()).is_some())?)),
+            "Exec" => recipient(Recipient::Exec(words(value)?)),
+            "Webhook" => recipient(Recipient::Webhook(plain(value).filter(|it| parse_webhook(it).is_ok())?)),
+            "Message-ID" => self.message_id = Some(value).filter(|value| is_message_id(value))?.to_owned(),
             "Subject" => value.clone_into(&mut self.subject),
-            "Mail-Transport" => self.transport = Some(parse_transport(&plain()?).ok()?),
-            "Mail-From" => self.from = Some(address()?),
-            "Mail-Password-File" => self.password_file = Some(path()?),
-            "Gsm-Command" => self.gsm_command = Some(words()?),
-            "Conf" => self.conf = Some(path()?),
-            "Fact" => {
-                let (key, value) = value.split_once(' ').unwrap_or((value, ""));
-                let fits = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-                let key = Some(key).filter(|_| fits)?.to_owned();
-                self.facts.push(Fact { key, value: value.to_owned() });
-            }
+            "Mail-Transport" => self.transport = Some(parse_transport(&plain(value)?).ok()?),
+            "Mail-From" => self.from = Some(address(value)?),
+            "Mail-Password-File" => self.password_file = Some(path(value)?),
+            "Gsm-Command" => self.gsm_command = Some(words(value)?),
+            "Conf" => self.conf = Some(path(value)?),
+            "Folder" => self.folder = Some(path(value)?),
+            "Fact" => self.facts.push(fact(value)?),
             _ => {}
         }
         Some(())
@@ -143,10 +116,11 @@ impl Message {
         unescape(self.fact("module")?)
     }
 
-    /// When it was raised.
+    /// When it was raised; `None` too where a mail can't say so.
     pub(super) fn time(&self) -> Option<SystemTime> {
         let (seconds, _) = self.fact("time")?.split_once('.')?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds.parse().ok()?))
+        let seconds = seconds.parse().ok().filter(|&seconds| seconds < YEAR_10000)?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     }
 
     /// Subject and body, as a program gets them on its stdin.
@@ -155,13 +129,42 @@ impl Message {
     }
 }
 
+/// Text that was escaped.
+fn plain(value: &str) -> Option<String> {
+    String::from_utf8(unescape(value)?).ok()
+}
+
+fn address(value: &str) -> Option<String> {
+    plain(value).filter(|address| check_address(address.as_bytes()).is_ok())
+}
+
+fn path(value: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(OsStr::from_bytes(&unescape(value)?))).filter(|path| path.is_absolute())
+}
+
+fn words(value: &str) -> Option<Vec<OsString>> {
+    let bytes = unescape(value).filter(|bytes| !bytes.contains(&0))?;
+    Some(split_words(&bytes).0).filter(|words| words.first().is_some_and(|first| !first.is_empty()))
+}
+
+fn is_message_id(value: &str) -> bool {
+    let inner = value.strip_prefix('<').and_then(|value| value.strip_suffix('>')).unwrap_or_default();
+    !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'>')
+}
+
+fn fact(value: &str) -> Option<Fact> {
+    let (key, value) = value.split_once(' ').unwrap_or((value, ""));
+    let fits = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    fits.then(|| Fact { key: key.to_owned(), value: value.to_owned() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const WHOLE: &str = "Message-ID: <1.2.3@h>\nDate: d\nSubject: s\nTo: a@b\nTo: root\nGsm: +1\nExec: 'a b' c\n\
                          Webhook: http://h/x\nMail-Transport: smtps://u@h:1\nMail-From: me@h\n\
-                         Mail-Password-File: /p\\x0aq\nConf: /c\nFact: module \\xff\nFact: time 5.000000000\n\
+                         Mail-Password-File: /p\\x0aq\nConf: /c\nFolder: /f\nFact: module \\xff\nFact: time 5.000000000\n\
                          Later: x\n\nbody\n\nmore\n";
 
     #[test]
@@ -185,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_no_mail_can_say_is_none() {
+        let with = |time: &str| Message::decode(WHOLE.replace("time 5.", time).as_bytes()).unwrap();
+        assert!(with("time 253402300799.").time().is_some(), "the last second of the year 9999");
+        for time in ["time 253402300800.", "time 18446744073709551615."] {
+            assert_eq!(with(time).time(), None);
+        }
+    }
+
+    #[test]
     fn what_is_no_message() {
         for (from, to) in [
             ("\n\nbody\n\nmore\n", ""),
@@ -195,6 +207,7 @@ mod tests {
             ("Webhook: http", "Webhook: file"),
             ("Exec: 'a b' c", "Exec: ''"),
             ("Conf: /c", "Conf: c"),
+            ("Folder: /f", "Folder: f"),
             ("Message-ID: <1.2.3@h>", "Message-ID: <1.2 3@h>"),
             ("Message-ID: <1.2.3@h>\n", ""),
             ("Subject: s", "Subject: s\rx"),

@@ -5,49 +5,70 @@
 //! .ID.new          a message that is being written
 //! failed/ID        a message that somebody will not get, with who and why above it
 //! .delivery/ID     how far the delivery of ID has come
-//! .delivery/next   when svalarm is to run again (CLOCK_MONOTONIC, nanoseconds)
+//! .delivery/next   when svalarm is to run again (CLOCK_MONOTONIC, nanoseconds), and the boot whose clock that is
 //! ```
 //!
-//! The folder itself carries the lock of the svalarm that serves it.
+//! The folders themselves carry locks (serving.rs).
 
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use super::progress::Progress;
 use super::read::SIZE_LIMIT;
+use super::schedule::LONGEST;
 use crate::policy::Moment;
 use crate::statusdir::{Directory, create_afresh, is_id};
-use crate::sys::{dir_stream, lock_exclusively};
+use crate::sys::each_name;
 
-const NAME: &str = "alarms";
-const FAILED: &str = "failed";
-const DELIVERY: &str = ".delivery";
+pub(super) const NAME: &str = "alarms";
+pub(super) const FAILED: &str = "failed";
+pub(super) const DELIVERY: &str = ".delivery";
 const NEXT: &str = "next";
 
-/// Opens the spool, and makes it where it is missing.
-fn open(dir: &Directory) -> Result<OwnedFd, Errno> {
-    folder(dir, NAME)
+pub(super) fn open_folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(&above, name, flags, Mode::empty())
 }
 
-fn folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+/// Opens a folder, and makes it where it is missing.
+fn make_folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let mode = Mode::from_bits_truncate(0o700);
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match mkdirat(&above, name, mode) {
-        Ok(()) => {
-            let made = openat(&above, name, flags, Mode::empty())?;
-            fchmod(&made, mode)?; // whatever the umask says
-            Ok(made)
-        }
-        Err(Errno::EEXIST) => openat(&above, name, flags, Mode::empty()),
-        Err(errno) => Err(errno),
+    match open_folder(&above, name) {
+        Err(Errno::ENOENT) => match mkdirat(&above, name, mode) {
+            Ok(()) => {
+                let made = open_folder(&above, name)?;
+                fchmod(&made, mode)?; // whatever the umask says
+                Ok(made)
+            }
+            Err(Errno::EEXIST) => open_folder(&above, name),
+            Err(errno) => Err(errno),
+        },
+        other => other,
     }
+}
+
+/// Opens the spool for what acts on it: messages name programs to run, so nobody else may have put one there.
+fn trusted_folder(dir: &Directory) -> Result<OwnedFd, Errno> {
+    let folder = make_folder(dir, NAME)?;
+    let stat = fstat(&folder)?;
+    let others = Mode::S_IWGRP | Mode::S_IWOTH;
+    let is_ours = stat.st_uid == geteuid().as_raw() || stat.st_uid == 0;
+    if is_ours && stat.st_mode & others.bits() == 0 { Ok(folder) } else { Err(Errno::EPERM) }
+}
+
+/// Makes the spool where it is missing.
+///
+/// # Errors
+/// What the system call that failed says.
+pub fn make(dir: &Directory) -> Result<(), Errno> {
+    make_folder(dir, NAME).map(drop)
 }
 
 /// Stores a message under its id; there all at once or not at all, and written again it is the same file.
@@ -55,11 +76,11 @@ fn folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// What the system call that failed says; nothing is left of it.
 pub fn store(dir: &Directory, id: &str, text: &str) -> Result<(), Errno> {
-    put(open(dir)?.as_fd(), id, text, Durable::No)
+    put(trusted_folder(dir)?.as_fd(), id, text, Durable::No)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Durable {
+pub(super) enum Durable {
     /// Not before somebody else sees to it: supervise never waits for a disk.
     No,
     /// On the disk before it has its name.
@@ -70,7 +91,7 @@ enum Durable {
 }
 
 /// Writes a file under another name and renames it.
-fn put(folder: std::os::fd::BorrowedFd<'_>, name: &str, text: &str, durable: Durable) -> Result<(), Errno> {
+pub(super) fn put(folder: BorrowedFd<'_>, name: &str, text: &str, durable: Durable) -> Result<(), Errno> {
     let new = format!(".{name}.new");
     let stored = create_afresh(folder, &new, Mode::from_bits_truncate(0o600))
         .and_then(|file| {
@@ -94,40 +115,44 @@ fn put(folder: std::os::fd::BorrowedFd<'_>, name: &str, text: &str, durable: Dur
     }
 }
 
-/// How many messages are in the spool; makes the spool where it is missing.
+/// How many messages are in the spool.
 ///
 /// # Errors
 /// What the system call that failed says.
 pub fn count(dir: &Directory) -> Result<u64, Errno> {
     let mut number = 0;
-    each(open(dir)?, |_| number += 1)?;
+    match open_folder(dir, NAME) {
+        Err(Errno::ENOENT) => {}
+        opened => each(opened?, |_| number += 1)?,
+    }
     Ok(number)
 }
 
-fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
-    for entry in dir_stream(spool)?.iter().flatten() {
-        let is_file = entry.file_type().is_none_or(|kind| kind == Type::File);
-        if let Some(id) = entry.file_name().to_str().ok().filter(|name| is_file && is_id(name)) {
+pub(super) fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
+    each_name(spool.as_fd(), |name, may_be_file| {
+        if let Some(id) = name.to_str().ok().filter(|name| may_be_file && is_id(name)) {
             found(id);
         }
-    }
-    Ok(())
+    })
 }
 
-/// When svalarm is to run again, as the last one noted it.
+/// When svalarm is to run again, as the last one noted it. `None`: it noted nothing that can be: another boot's clock
+/// says nothing now, and no delay is so long.
 #[must_use]
-pub fn next_attempt(dir: &Directory) -> Option<Moment> {
-    let delivery = folder(open(dir).ok()?, DELIVERY).ok()?;
-    let text = read(delivery.as_fd(), NEXT, 64).ok()?;
-    Some(Moment(std::str::from_utf8(&text).ok()?.trim().parse().ok()?))
+pub fn next_attempt(dir: &Directory, now: Moment, boot: &str) -> Option<Moment> {
+    let delivery = open_folder(open_folder(dir, NAME).ok()?, DELIVERY).ok()?;
+    let text = read(delivery.as_fd(), NEXT, 100).ok()?;
+    let (next, of) = std::str::from_utf8(&text).ok()?.trim_end_matches('\n').split_once(' ')?;
+    let next = Moment(next.parse().ok()?);
+    (of == boot && next <= now + LONGEST).then_some(next)
 }
 
-fn open_file(folder: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<File, Errno> {
+fn open_file(folder: BorrowedFd<'_>, name: &str) -> Result<File, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     openat(folder, name, flags, Mode::empty()).map(File::from)
 }
 
-fn read(folder: std::os::fd::BorrowedFd<'_>, name: &str, limit: u64) -> Result<Vec<u8>, Errno> {
+pub(super) fn read(folder: BorrowedFd<'_>, name: &str, limit: u64) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::new();
     match open_file(folder, name)?.take(limit + 1).read_to_end(&mut bytes) {
         Ok(length) if length as u64 > limit => Err(Errno::EFBIG),
@@ -136,42 +161,44 @@ fn read(folder: std::os::fd::BorrowedFd<'_>, name: &str, limit: u64) -> Result<V
     }
 }
 
-/// The spool as the one svalarm that serves it has it open.
+/// The spool as svalarm has it open.
 #[derive(Debug)]
 pub(super) struct Spool {
     messages: OwnedFd,
-    delivery: OwnedFd,
+    /// Made when something is noted, as soon as it can be.
+    delivery: OnceCell<OwnedFd>,
+    /// The name `alarms` is on the disk.
+    is_durable: Cell<bool>,
 }
 
 impl Spool {
-    /// Opens it, and makes what is missing.
+    /// Opens it, and makes it where it is missing.
     pub(super) fn open(dir: &Directory) -> Result<Self, Errno> {
-        let messages = open(dir)?;
-        let delivery = folder(&messages, DELIVERY)?;
-        Ok(Self { messages, delivery })
+        let messages = trusted_folder(dir)?;
+        Ok(Self { messages, delivery: OnceCell::new(), is_durable: Cell::new(false) })
     }
 
-    /// Becomes the one that serves it, until the process ends.
-    pub(super) fn lock(&self) -> Result<(), Errno> {
-        lock_exclusively(self.messages.as_fd())
-    }
-
-    /// Lets whoever serves it take a look: its times are set, which inotify(7) tells as IN_ATTRIB.
-    pub(super) fn knock(&self) {
-        use nix::sys::stat::futimens;
-        use nix::sys::time::TimeSpec;
-        let _ = futimens(&self.messages, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW);
-    }
-
-    pub(super) fn folder(&self) -> std::os::fd::BorrowedFd<'_> {
+    pub(super) fn folder(&self) -> BorrowedFd<'_> {
         self.messages.as_fd()
+    }
+
+    /// The folder for notes. Where it can't be made, what would be noted is kept in memory.
+    pub(super) fn delivery(&self) -> Result<BorrowedFd<'_>, Errno> {
+        if self.delivery.get().is_none() {
+            let _ = self.delivery.set(make_folder(&self.messages, DELIVERY)?); // nobody else sets it
+        }
+        self.delivery.get().map(AsFd::as_fd).ok_or(Errno::ENOENT)
+    }
+
+    /// The same once more, for a lock of its own.
+    pub(super) fn open_delivery(&self) -> Result<OwnedFd, Errno> {
+        open_folder(self.delivery()?, ".")
     }
 
     /// The messages that are there, the oldest first.
     pub(super) fn ids(&self) -> Result<Vec<String>, Errno> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut ids = Vec::new();
-        each(openat(&self.messages, ".", flags, Mode::empty())?, |id| ids.push(id.to_owned()))?;
+        each(open_folder(&self.messages, ".")?, |id| ids.push(id.to_owned()))?;
         ids.sort();
         Ok(ids)
     }
@@ -188,28 +215,42 @@ impl Spool {
         read(self.messages.as_fd(), id, SIZE_LIMIT)
     }
 
-    /// Brings a message to the disk, and its name.
-    pub(super) fn make_durable(&self, id: &str) -> Result<(), Errno> {
+    /// Brings a message to the disk, and its name, and that of the spool in the status directory.
+    pub(super) fn make_durable(&self, id: &str, dir: &Directory) -> Result<(), Errno> {
         fsync(self.open_message(id)?)?;
-        fsync(&self.messages)
+        fsync(&self.messages)?;
+        if !self.is_durable.get() {
+            fsync(dir)?;
+            self.is_durable.set(true);
+        }
+        Ok(())
     }
 
     pub(super) fn progress(&self, id: &str) -> Option<Progress> {
-        Progress::decode(std::str::from_utf8(&read(self.delivery.as_fd(), id, SIZE_LIMIT).ok()?).ok()?)
+        let delivery = self.delivery().ok()?;
+        Progress::decode(std::str::from_utf8(&read(delivery, id, SIZE_LIMIT).ok()?).ok()?)
     }
 
     pub(super) fn save(&self, id: &str, progress: &Progress) -> Result<(), Errno> {
-        put(self.delivery.as_fd(), id, &progress.encode(), Durable::After) // damaged, it means another copy
+        // Where nobody has it yet, a note that is lost or damaged costs nobody a second copy.
+        let durable = if progress.fates.is_empty() { Durable::No } else { Durable::After };
+        put(self.delivery()?, id, &progress.encode(), durable)
     }
 
-    /// Keeps a copy of a message that somebody will not get.
-    pub(super) fn keep_failed(&self, id: &str, text: &str) -> Result<(), Errno> {
-        put(folder(&self.messages, FAILED)?.as_fd(), id, text, Durable::First)
+    /// Keeps a copy of a message that somebody will not get, with this above it.
+    pub(super) fn keep_failed(&self, id: &str, head: &str) -> Result<(), Errno> {
+        let mut text = head.to_owned();
+        text.push_str(&String::from_utf8_lossy(&self.message(id)?));
+        put(make_folder(&self.messages, FAILED)?.as_fd(), id, &text, Durable::First)?;
+        fsync(&self.messages) // `failed` may be new
     }
 
     /// Puts a file that is no message out of the way, whole as it is.
     pub(super) fn set_aside(&self, id: &str) -> Result<(), Errno> {
-        renameat(&self.messages, id, &folder(&self.messages, FAILED)?, id)
+        let failed = make_folder(&self.messages, FAILED)?;
+        renameat(&self.messages, id, &failed, id)?;
+        fsync(&failed)?;
+        fsync(&self.messages)
     }
 
     /// The message is done with. Its progress goes last: without it everybody would get another copy.
@@ -220,29 +261,35 @@ impl Spool {
         };
         gone(unlinkat(&self.messages, id, UnlinkatFlags::NoRemoveDir))?;
         fsync(&self.messages)?;
-        gone(unlinkat(&self.delivery, id, UnlinkatFlags::NoRemoveDir))
+        match self.delivery.get() {
+            Some(delivery) => gone(unlinkat(delivery, id, UnlinkatFlags::NoRemoveDir)),
+            None => Ok(()),
+        }
     }
 
     /// Removes notes about messages that are not there any more.
     pub(super) fn sweep(&self) {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let Ok(delivery) = self.delivery() else { return };
         let mut stale = Vec::new();
-        let notes = openat(&self.delivery, ".", flags, Mode::empty());
-        let _ = notes.and_then(|notes| each(notes, |id| stale.push(id.to_owned())));
+        let _ = open_folder(delivery, ".").and_then(|notes| each(notes, |id| stale.push(id.to_owned())));
         stale.retain(|id| !self.is_there(id));
         for id in stale {
-            let _ = unlinkat(&self.delivery, id.as_str(), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(delivery, id.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
 
-    /// Notes when svalarm is to run again; `None`: not before there is another message.
-    pub(super) fn set_next(&self, next: Option<Moment>) -> Result<(), Errno> {
+    /// Notes when svalarm is to run again, by the clock of this boot; `None`: not before there is another message.
+    pub(super) fn set_next(&self, next: Option<Moment>, boot: &str) -> Result<(), Errno> {
         match next {
-            Some(Moment(at)) => put(self.delivery.as_fd(), NEXT, &format!("{at}\n"), Durable::No),
-            None => match unlinkat(&self.delivery, NEXT, UnlinkatFlags::NoRemoveDir) {
-                Err(Errno::ENOENT) => Ok(()),
-                other => other,
+            Some(Moment(at)) => put(self.delivery()?, NEXT, &format!("{at} {boot}\n"), Durable::No),
+            None => match self.delivery.get().map(|folder| unlinkat(folder, NEXT, UnlinkatFlags::NoRemoveDir)) {
+                None | Some(Err(Errno::ENOENT)) => Ok(()),
+                Some(other) => other,
             },
         }
     }
 }
+
+#[cfg(test)]
+#[path = "spool_tests.rs"]
+mod tests;

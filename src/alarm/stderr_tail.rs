@@ -11,7 +11,7 @@ pub(super) const LINES: usize = 20;
 /// Looked at: enough for that many long lines, however large the file is.
 const WINDOW: u64 = 64 * 1024;
 /// A line longer than this is cut; a reader of mail has no use for more.
-const LINE_BYTES: usize = 1000;
+pub(super) const LINE_BYTES: usize = 1000;
 
 /// Notes how far `__stderr` reaches now. `None`: there is no such file.
 #[must_use]
@@ -41,7 +41,7 @@ pub(super) fn tail(dir: &Directory, mark: StderrMark) -> Option<Vec<String>> {
     Some(last_lines(&bytes))
 }
 
-fn last_lines(bytes: &[u8]) -> Vec<String> {
+pub(super) fn last_lines(bytes: &[u8]) -> Vec<String> {
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     if text.is_empty() {
         return Vec::new();

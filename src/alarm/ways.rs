@@ -3,8 +3,35 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::read::Message;
+use super::read::{Message, Recipient};
 use crate::config::{self, Settings, Transport};
+
+/// The kinds of recipients, each with places of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Mail,
+    Gsm,
+    Exec,
+    Webhook,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 4] = [Self::Mail, Self::Gsm, Self::Exec, Self::Webhook];
+
+    pub(super) fn of(recipient: &Recipient) -> Self {
+        match recipient {
+            Recipient::Mail(_) => Self::Mail,
+            Recipient::Gsm(_) => Self::Gsm,
+            Recipient::Exec(_) => Self::Exec,
+            Recipient::Webhook(_) => Self::Webhook,
+        }
+    }
+
+    /// It opens connections, or has them opened at once, as sendmail programs without a queue do.
+    pub(super) fn needs_slot(self) -> bool {
+        matches!(self, Self::Mail | Self::Webhook)
+    }
+}
 
 /// The settings that a delivery needs.
 #[derive(Clone, Debug)]
@@ -36,6 +63,17 @@ impl Ways {
             from: settings.mail_from,
             password_file: settings.mail_password_file,
             gsm_command: settings.gsm_command,
+        }
+    }
+
+    /// What has to work for a copy to arrive, other than the recipient: the same text means the same relay, program or
+    /// web address.
+    pub(super) fn destination(&self, recipient: &Recipient) -> String {
+        match recipient {
+            Recipient::Mail(_) => format!("mail {:?} {:?}", self.transport, self.password_file),
+            Recipient::Gsm(_) => format!("gsm {:?}", self.gsm_command),
+            Recipient::Exec(words) => format!("exec {words:?}"),
+            Recipient::Webhook(address) => format!("webhook {address}"),
         }
     }
 }

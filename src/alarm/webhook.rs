@@ -1,18 +1,15 @@
 //! Posts an alarm as one JSON object to a web address.
 
-use std::time::Duration;
-
 use serde_json::{Map, Number, Value};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::copy::Outcome;
 use super::read::Message;
+use super::times;
 use crate::text::unescape;
 
 /// Of the object (docs/alarms.md). It grows where a key is taken away or means something else.
 const VERSION: u32 = 1;
-/// Below the deadline of a copy, so that the reason can be told.
-const TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Whatever is answered with 2xx was accepted; 4xx is for good, but for the two that mean "later".
 pub(super) fn deliver(message: &Message, address: &str) -> Outcome {
@@ -20,7 +17,7 @@ pub(super) fn deliver(message: &Message, address: &str) -> Outcome {
     let roots: Vec<_> = native.certs.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
     let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
     let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(times::to_post()))
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
@@ -35,7 +32,7 @@ pub(super) fn deliver(message: &Message, address: &str) -> Outcome {
         .header("Idempotency-Key", &message.message_id)
         .send(object(message).to_string());
     match sent {
-        Err(error) => Outcome::Again(format!("{address}: {error}")),
+        Err(error) => Outcome::Unreachable(format!("{address}: {error}")),
         Ok(response) => {
             let status = response.status();
             let reason = format!("{address} answers {status}");

@@ -1,5 +1,4 @@
 //! `supervise`: keeps one program running.
+#![no_main]
 
-fn main() -> std::process::ExitCode {
-    supervise::commands::supervise::main(std::env::args_os().skip(1)).into()
-}
+supervise::program!(supervise::commands::supervise::main);

@@ -19,6 +19,8 @@ pub(super) enum Asked {
     Run { options: Options, foreground: bool },
     /// Read a conf and say what is in it, for one module or all.
     Check { conf: PathBuf, module: Option<Module> },
+    /// Say if it can go on where the supervise that asks stands.
+    CanGoOn { options: Options },
     /// Say the version.
     Version,
     /// Say how it is used.
@@ -60,6 +62,9 @@ struct Typed {
     /// The form of daemontools: no option names the status directory.
     bare: bool,
     check: bool,
+    take_over: bool,
+    /// By a supervise that is to be upgraded; for nobody else.
+    asked: bool,
 }
 
 /// Reads a command line, the program's name not included.
@@ -76,6 +81,8 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Aske
             Long("log") => typed.log = Some(parser.value()?),
             Long("foreground") => typed.foreground = true,
             Long("check") => typed.check = true,
+            Long("take-over") => typed.take_over = true,
+            Long("can-go-on") => typed.asked = true,
             Short('v') | Long("version") => return Ok(Asked::Version),
             Short('h') | Long("help") => return Ok(Asked::Help),
             Short('u') => {
@@ -131,8 +138,9 @@ impl Typed {
             Some(b"inherit") => true,
             Some(other) => return misuse(format!("--log {}: `files` or `inherit` is meant", escape(other))),
         };
-        let options = Options { module, command, conf, hook, inherit_output, warnings };
-        Ok(Asked::Run { options, foreground })
+        let take_over = self.take_over;
+        let options = Options { module, command, conf, hook, inherit_output, take_over, warnings };
+        Ok(if self.asked { Asked::CanGoOn { options } } else { Asked::Run { options, foreground } })
     }
 
     fn check_meaning(self) -> Result<Asked, Misuse> {

@@ -12,19 +12,21 @@ use nix::unistd::{Pid, pipe2, setsid};
 use super::arguments::{Asked, read};
 use super::check::check;
 use super::help::HELP;
-use crate::supervisor::{Caller, Options, StartError, Supervisor};
+use crate::exit_code;
+use crate::supervisor::{Caller, HandOver, Options, Supervisor, can_go_on};
 use crate::sys::{Forked, close_from, close_on_exec_from, fork_background, why};
 
 /// Runs `supervise` with these arguments, the program's name not included, and returns its exit code: 0 done, 1 gave
 /// up, 100 wrong use or conf, 110 no status directory, 111 a system call failed or the lock is held.
 #[must_use]
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    let handed = HandOver::take();
     let asked = match read(arguments) {
         Ok(asked) => asked,
         Err(error) => {
             say(&format!("supervise: {error}"));
             say("supervise: try `supervise --help`");
-            return StartError::USAGE;
+            return exit_code::USAGE;
         }
     };
     match asked {
@@ -33,16 +35,29 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Asked::Check { conf, module } => {
             match check(&conf, module.as_ref(), &mut io::stdout().lock(), &mut io::stderr().lock()) {
                 Ok(true) => 0,
-                Ok(false) => StartError::USAGE,
-                Err(_) => StartError::SYSTEM, // nobody reads the answer
+                Ok(false) => exit_code::USAGE,
+                Err(_) => exit_code::SYSTEM, // nobody reads the answer
             }
         }
+        Asked::CanGoOn { options } => answer(&can_go_on(&options, io::stdin().lock())),
         Asked::Run { options, foreground } => {
-            if foreground {
-                close_on_exec_from(3);
-                serve(options, Caller::none())
-            } else {
-                background(options)
+            let is_upgrade = handed.is_some();
+            let resumed = handed.flatten().and_then(|handed| Supervisor::resume(options.clone(), handed));
+            match resumed {
+                Some(supervisor) => {
+                    close_on_exec_from(3);
+                    supervisor.run(Caller::answered())
+                }
+                None if !foreground => background(options),
+                None => {
+                    // What it could not use of a hand-over it must not hold: the lock is to be taken anew.
+                    if is_upgrade {
+                        close_from(3)
+                    } else {
+                        close_on_exec_from(3)
+                    }
+                    serve(options, Caller::none())
+                }
             }
         }
     }
@@ -53,7 +68,7 @@ fn background(options: Options) -> u8 {
     close_from(3);
     let failed = |what: &str, errno: Errno| {
         say(&format!("supervise: {}: unable to {what}: {}", options.module, why(errno)));
-        StartError::SYSTEM
+        exit_code::SYSTEM
     };
     let (answer, caller) = match pipe2(OFlag::O_CLOEXEC) {
         Ok(pipe) => pipe,
@@ -84,7 +99,7 @@ fn wait_for_answer(options: &Options, answer: &OwnedFd, child: Pid) -> u8 {
     };
     if read != Ok(1) {
         say(&format!("supervise: {}: supervise died before the service was started", options.module));
-        code = [StartError::SYSTEM];
+        code = [exit_code::SYSTEM];
     }
     if code != [0] {
         let _ = waitpid(child, None); // nothing is left running
@@ -107,9 +122,13 @@ fn serve(options: Options, mut caller: Caller) -> u8 {
 }
 
 fn print(text: &str) -> u8 {
-    match io::stdout().write_all(text.as_bytes()) {
+    answer(text.as_bytes())
+}
+
+fn answer(bytes: &[u8]) -> u8 {
+    match io::stdout().write_all(bytes) {
         Ok(()) => 0,
-        Err(_) => StartError::SYSTEM,
+        Err(_) => exit_code::SYSTEM,
     }
 }
 

@@ -7,18 +7,16 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 use crate::alarm::{Stay, deliver_copy, serve};
+use crate::exit_code;
 use crate::statusdir::Directory;
-use crate::supervisor::StartError;
 use crate::sys::{close_on_exec_from, why};
 use crate::text::escape;
 
 const HELP: &str = "\
 svalarm delivers the alarms of one status directory. supervise starts it; nobody else has to.
 
-  svalarm [--stay | --once] [--now] STATUS_DIR
+  svalarm [--once] [--now] STATUS_DIR
 
-      --stay     waits up to 5 s for another svalarm to end, then stays until every alarm is delivered, or a
-                 supervise lives
       --once     one attempt for what is due, then it ends
       --now      what waits for a later attempt is tried now
   -v, --version  says the version
@@ -27,7 +25,7 @@ svalarm delivers the alarms of one status directory. supervise starts it; nobody
 Without --once it ends when every alarm is delivered, and between two attempts while a supervise lives.
 
 Exit codes: 0 done (or done for now), 3 another svalarm serves this directory, 100 wrong use, 111 a system call
-failed.
+failed, or what became of an alarm could not be noted.
 
 More: svalarm(8).
 ";
@@ -51,11 +49,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             say(&escape(error.to_string().as_bytes()));
             say("try `svalarm --help`");
-            StartError::USAGE
+            exit_code::USAGE
         }
         Ok(Asked::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
             Ok(()) => 0,
-            Err(_) => StartError::SYSTEM,
+            Err(_) => exit_code::SYSTEM,
         },
         Ok(Asked::Copy(number)) => deliver_copy(number, io::stdin().lock(), io::stdout().lock()),
         Ok(Asked::Serve { dir, stay, now }) => {
@@ -64,7 +62,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             let opened = Directory::open(&dir).map_err(|errno| format!("unable to enter it: {}", why(errno)));
             opened.and_then(|dir| serve(dir, stay, now)).unwrap_or_else(|error| {
                 say(&format!("{at}: {error}"));
-                StartError::SYSTEM
+                exit_code::SYSTEM
             })
         }
     }
@@ -75,7 +73,6 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, lexopt::
     let (mut dir, mut stay, mut now) = (None, Stay::WhileAlone, false);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("stay") => stay = Stay::Last,
             Long("once") => stay = Stay::Never,
             Long("now") => now = true,
             Long("copy") => return Ok(Asked::Copy(parser.value()?.parse()?)),

@@ -13,6 +13,9 @@ const GSM_LIMIT: usize = 10;
 /// Longest mail address, in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
 const ADDRESS_LIMIT: usize = 254;
 
+/// Longest part before the @, in bytes (RFC 5321, 4.5.3.1.1).
+const USER_LIMIT: usize = 64;
+
 /// Longest telephone number, in bytes: twice what E.164 allows, for prefixes.
 const GSM_NUMBER_LIMIT: usize = 32;
 
@@ -79,6 +82,9 @@ pub fn check_address(word: &[u8]) -> Result<&str, &'static str> {
     }
     if user.is_empty() {
         return Err("it has no user");
+    }
+    if user.len() > USER_LIMIT {
+        return Err("what is before the @ is too long");
     }
     // With either of these first, a mailer takes it for an option or for a file.
     if user.starts_with(['-', '/']) {

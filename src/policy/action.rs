@@ -23,6 +23,8 @@ pub enum Action {
     Tell(Told),
     /// supervise.conf is to be read again.
     ReadConf,
+    /// Another version of the program is to go on from here, if it can.
+    Upgrade,
     /// Supervise is done.
     Leave {
         /// A limit of the window was passed.

@@ -37,11 +37,13 @@ pub enum Command {
     AlarmsOn,
     /// Read supervise.conf again.
     Reload,
+    /// Let another version of the program go on in this one's place.
+    Upgrade,
 }
 
 impl Command {
     /// Every command there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Up,
         Self::Down,
         Self::Once,
@@ -59,5 +61,6 @@ impl Command {
         Self::AlarmsOff,
         Self::AlarmsOn,
         Self::Reload,
+        Self::Upgrade,
     ];
 }

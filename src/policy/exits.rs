@@ -100,7 +100,7 @@ impl Policy {
             && let Some((opened, _)) = late.window
             && let Some(window) = self.ledger.window.as_mut().filter(|window| window.opened == opened)
         {
-            window.coredumps += 1;
+            window.coredumps = window.coredumps.saturating_add(1);
         }
         if let Some(last) = self.ledger.last_exit.as_mut().filter(|last| last.moment == late.at.moment) {
             last.ended = ended;
@@ -118,7 +118,7 @@ impl Policy {
             _ => 1,
         };
         ledger.forget_run();
-        ledger.exits += 1;
+        ledger.exits = ledger.exits.saturating_add(1);
         ledger.last_exit = Some(LastExit {
             ended: exit.ended,
             at: now.stamp,
@@ -135,8 +135,8 @@ impl Policy {
         }
         let fresh = Window { opened: now.moment, opened_at: now.stamp, exits: 0, coredumps: 0 };
         let window = self.ledger.window.get_or_insert(fresh);
-        window.exits += 1;
-        window.coredumps += u32::from(core);
+        window.exits = window.exits.saturating_add(1);
+        window.coredumps = window.coredumps.saturating_add(u32::from(core));
         Some(*window)
     }
 

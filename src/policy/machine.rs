@@ -186,6 +186,7 @@ impl Policy {
             Command::AlarmsOff => self.ledger.alarms_off = true,
             Command::AlarmsOn => self.ledger.alarms_off = false,
             Command::Reload => out.push(Action::ReadConf),
+            Command::Upgrade => out.push(Action::Upgrade),
         }
     }
 
@@ -310,7 +311,7 @@ impl Policy {
         self.ledger.prompt = false;
         self.ledger.started = Some(now.moment);
         self.ledger.started_at = now.stamp;
-        self.ledger.starts += 1;
+        self.ledger.starts = self.ledger.starts.saturating_add(1);
         self.enter(now, State::Up);
         out.push(Action::Start);
     }

@@ -11,7 +11,10 @@ mod exits;
 mod ledger;
 mod machine;
 mod rules;
+mod standing;
 mod time;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod world;
 
 pub use action::{Action, Alarm, AlarmKind, Next, Sig, Told};
 pub use command::Command;
@@ -20,6 +23,7 @@ pub use exits::EXPLAINS;
 pub use ledger::{LastExit, Ledger, Wanted, Window};
 pub use machine::{Policy, State, View};
 pub use rules::{HookRules, Rules};
+pub use standing::Standing;
 pub use time::{Moment, Now, Stamp};
 
 #[cfg(test)]

@@ -61,33 +61,32 @@ const DIGITS: usize = 20; // u64::MAX has as many
 const SUM: usize = TITLE.len() + "sum ".len();
 const SUMMED: usize = SUM + DIGITS + 1;
 const PID: usize = SUMMED + "pid ".len();
+/// Most claims are shorter, in bytes.
+const USUAL: usize = 768;
 const UNTIL: usize = PID + DIGITS + 1 + "until ".len();
 
 /// The bytes of a claim, laid out for the child to stamp.
 #[derive(Clone, Debug)]
 pub struct ClaimBlock {
-    bytes: Vec<u8>,
-    used: usize,
+    /// What it says; newlines follow, up to its size.
+    said: Vec<u8>,
 }
 
 impl ClaimBlock {
     /// The size of the file: a page, so that one write is one copy in the kernel, never half of it.
     pub const SIZE: usize = 4096;
 
-    /// A block of the full size that says nothing.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self { bytes: vec![b'\n'; Self::SIZE], used: 0 }
-    }
+    /// A block that says nothing.
+    pub const EMPTY: &[u8; Self::SIZE] = &[b'\n'; Self::SIZE];
 
-    /// The bytes to write.
+    /// The bytes to write, in two pieces: the newlines are the program's own, and no copy has to be kept of them.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn bytes(&self) -> [&[u8]; 2] {
+        [&self.said, &Self::EMPTY[self.said.len()..]]
     }
 
     fn put(&mut self, at: usize, mut number: u64) {
-        for place in self.bytes[at..at + DIGITS].iter_mut().rev() {
+        for place in self.said[at..at + DIGITS].iter_mut().rev() {
             *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
             number /= 10;
         }
@@ -95,11 +94,11 @@ impl ClaimBlock {
 }
 
 impl StampClaim for ClaimBlock {
-    fn stamp(&mut self, pid: u32, boot_ns: u64) -> &[u8] {
+    fn stamp(&mut self, pid: u32, boot_ns: u64) -> [&[u8]; 2] {
         self.put(PID, u64::from(pid));
         self.put(UNTIL, boot_ns);
-        self.put(SUM, sum(&self.bytes[SUMMED..self.used]));
-        &self.bytes
+        self.put(SUM, sum(&self.said[SUMMED..]));
+        self.bytes()
     }
 }
 
@@ -121,7 +120,7 @@ impl Claim {
     /// The block that says this. [`Claim::pid`] and the end of [`Claim::started_between`] can be stamped later.
     #[must_use]
     pub fn encode(&self) -> ClaimBlock {
-        let mut out = String::with_capacity(ClaimBlock::SIZE);
+        let mut out = String::with_capacity(USUAL);
         let ledger = &self.ledger;
         let moment = |moment: Option<Moment>| moment.map_or_else(|| "-".to_owned(), |moment| moment.0.to_string());
         // Writing to a String cannot fail.
@@ -152,9 +151,8 @@ impl Claim {
             debt_text(debt, &mut out);
         }
         out.push_str("end\n");
-        let used = out.len().min(ClaimBlock::SIZE);
-        let mut block = ClaimBlock { bytes: out.into_bytes(), used };
-        block.bytes.resize(ClaimBlock::SIZE, b'\n');
+        let mut block = ClaimBlock { said: out.into_bytes() };
+        block.said.truncate(ClaimBlock::SIZE);
         block.stamp(self.pid.unwrap_or(0), self.started_between.1);
         block
     }

@@ -23,6 +23,7 @@ pub fn byte_of(command: Command) -> u8 {
         Command::AlarmsOff => b's',
         Command::AlarmsOn => b'n',
         Command::Reload => b'r',
+        Command::Upgrade => b'U',
     }
 }
 

@@ -12,6 +12,8 @@ use super::Directory;
 const NAMES: [&str; 2] = ["svcontrol", "control"];
 /// One page: a writer can be this far ahead of us, and no further.
 const FIFO_SIZE: i32 = 4096;
+/// So many of them are read with one call; more than most commands ever are.
+const AT_ONCE: usize = 256;
 
 /// The open control fifo, or two where the names were given to different ones.
 #[derive(Debug)]
@@ -62,6 +64,25 @@ impl Control {
         Ok(Self { fifos })
     }
 
+    /// Opens what is there, and neither makes nor changes anything.
+    ///
+    /// # Errors
+    /// `ENOENT`: there is no fifo; else what open(2) says.
+    pub fn open_existing(dir: &Directory) -> Result<Vec<OwnedFd>, Errno> {
+        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let names = NAMES.into_iter().filter(|name| stat(dir, name).is_some_and(|stat| is_fifo(&stat)));
+        let fifos = names.map(|name| openat(dir, name, flags, Mode::empty())).collect::<Result<Vec<_>, _>>()?;
+        if fifos.is_empty() { Err(Errno::ENOENT) } else { Ok(fifos) }
+    }
+
+    /// Those that a predecessor in this process had open.
+    ///
+    /// # Errors
+    /// `EEXIST`: one of them is no fifo.
+    pub fn inherited(fds: Vec<OwnedFd>) -> Result<Self, Errno> {
+        Ok(Self { fifos: fds.into_iter().map(Fifo::new).collect::<Result<_, _>>()? })
+    }
+
     /// The names that do not lead to a fifo that is open any more.
     #[must_use]
     pub fn out_of_place(&self, dir: &Directory) -> Vec<&'static str> {
@@ -75,12 +96,17 @@ impl Control {
         self.fifos.iter().map(|fifo| fifo.fd.as_fd())
     }
 
-    /// Reads once from each fifo, never waiting, and appends what was there.
+    /// Reads what each fifo holds, at most a page of each, never waiting, and appends it.
     pub fn read(&self, into: &mut Vec<u8>) {
-        let mut buffer = [0; FIFO_SIZE as usize];
+        // A page at once would be a page of stack more, for a byte or two.
+        let mut buffer = [0; AT_ONCE];
         for fifo in &self.fifos {
-            if let Ok(length) = nix::unistd::read(&fifo.fd, &mut buffer) {
+            for _ in 0..FIFO_SIZE as usize / AT_ONCE {
+                let length = nix::unistd::read(&fifo.fd, &mut buffer).unwrap_or(0);
                 into.extend_from_slice(&buffer[..length]);
+                if length < AT_ONCE {
+                    break;
+                }
             }
         }
     }
@@ -90,12 +116,16 @@ impl Fifo {
     fn open(dir: &Directory, name: &str) -> Result<Self, Errno> {
         // Open for writing too: otherwise the end of each writer would look like the end of the fifo (fifo(7)).
         let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(dir, name, flags, Mode::empty())?;
+        let fifo = Self::new(openat(dir, name, flags, Mode::empty())?)?;
+        let _ = crate::sys::set_pipe_size(fifo.fd.as_fd(), FIFO_SIZE); // EBUSY: more than that waits already
+        Ok(fifo)
+    }
+
+    fn new(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = fstat(&fd)?;
         if !is_fifo(&stat) {
             return Err(Errno::EEXIST);
         }
-        let _ = crate::sys::set_pipe_size(fd.as_fd(), FIFO_SIZE); // EBUSY: more than that waits already
         Ok(Self { fd, device: stat.st_dev, inode: stat.st_ino })
     }
 }
@@ -103,7 +133,7 @@ impl Fifo {
 /// The fifo that tells clients that a supervise lives: only then can it be opened for writing without waiting.
 #[derive(Debug)]
 pub struct OkFifo {
-    _fd: OwnedFd,
+    fd: OwnedFd,
 }
 
 impl OkFifo {
@@ -119,12 +149,24 @@ impl OkFifo {
         }
         make(dir, Self::NAME)?;
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        Ok(Self { _fd: openat(dir, Self::NAME, flags, Mode::empty())? })
+        Ok(Self { fd: openat(dir, Self::NAME, flags, Mode::empty())? })
+    }
+
+    /// The one that a predecessor in this process had open.
+    #[must_use]
+    pub fn inherited(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 
     /// Removes it: supervise ends by itself.
     pub fn remove(&self, dir: &Directory) {
         let _ = unlinkat(dir, Self::NAME, UnlinkatFlags::NoRemoveDir); // held by nobody, it says the same
+    }
+}
+
+impl AsFd for OkFifo {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 
 /// An open status directory.
@@ -52,8 +52,10 @@ impl Directory {
             fs::create_dir_all(parent).map_err(fail("make", parent))?;
         }
         match fs::DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail("make", path)(error)),
-            _ => {}
+            // Less the umask otherwise, which could shut us out.
+            Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(fail("make", path))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(fail("make", path)(error)),
         }
         Self::open(path).map_err(|errno| fail("enter", path)(errno.into()))
     }
@@ -67,6 +69,12 @@ impl Directory {
         Ok(Self { fd, path: path.to_owned() })
     }
 
+    /// One that a predecessor in this process had open. `path`: by which name.
+    #[must_use]
+    pub fn inherited(fd: OwnedFd, path: &Path) -> Self {
+        Self { fd, path: path.to_owned() }
+    }
+
     /// The path by which it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -78,6 +86,19 @@ impl Directory {
     pub fn has_folder(&self, name: &str) -> bool {
         fstatat(self, name, AtFlags::AT_SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+    }
+
+    /// Reads a file of at most so many bytes, never through a link and never waiting.
+    ///
+    /// # Errors
+    /// What open(2) and read(2) say.
+    pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = openat(self, name, flags, Mode::empty())?;
+        let mut bytes = vec![0; limit];
+        let length = nix::unistd::read(&file, &mut bytes)?;
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// Opens one of the service's output files, following only a link of root's or our own.

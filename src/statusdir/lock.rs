@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -13,11 +13,14 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
 use super::Directory;
 use crate::sys::why;
 
+/// So much of the long record is read for the pid in its second line.
+const STATE_LIMIT: usize = 4096;
+
 /// The lock, held for as long as any copy of its descriptor is open, also in a child before its exec. Nothing ever
 /// unlocks it: the end of its holders does.
 #[derive(Debug)]
 pub struct Lock {
-    _file: OwnedFd,
+    file: OwnedFd,
 }
 
 /// Why the lock was not to be had.
@@ -43,6 +46,12 @@ impl Lock {
     const PATIENCE: Duration = Duration::from_secs(1);
     const BETWEEN: Duration = Duration::from_millis(10);
 
+    /// The one that a predecessor in this process held, and never let go.
+    #[must_use]
+    pub fn inherited(file: OwnedFd) -> Self {
+        Self { file }
+    }
+
     /// Takes the lock, and waits up to a second for it: the children of a supervise that was killed hold it until
     /// their exec.
     ///
@@ -54,7 +63,7 @@ impl Lock {
             let file = open(directory).map_err(LockError::System)?;
             match crate::sys::lock_exclusively(file.as_fd()) {
                 // Somebody may have put another file in its place since it was opened: that one counts.
-                Ok(()) if is_in_place(directory, &file) => return Ok(Self { _file: file }),
+                Ok(()) if is_in_place(directory, &file) => return Ok(Self { file }),
                 Ok(()) if waited >= Self::PATIENCE => return Err(LockError::System(Errno::ESTALE)),
                 Err(Errno::EWOULDBLOCK) if waited >= Self::PATIENCE => {
                     return Err(LockError::Held(holder(directory, &file)));
@@ -66,6 +75,12 @@ impl Lock {
                 Err(errno) => return Err(LockError::System(errno)),
             }
         }
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -90,7 +105,8 @@ fn holder(directory: &Directory, file: &OwnedFd) -> Option<u32> {
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     holder_in(&locks, &stat).or_else(|| {
         // Some file systems have another device number in that list: ask whom the long record names.
-        let state = fs::read_to_string(directory.path().join("state")).ok()?;
+        let state = directory.read("state", STATE_LIMIT).ok()?;
+        let state = String::from_utf8_lossy(&state);
         let pid: u32 = state.lines().find_map(|line| line.strip_prefix("supervise : "))?.parse().ok()?;
         let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         let has_it = open.flatten().any(|entry| {

@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -88,13 +88,29 @@ impl LogFile {
         if !self.is_in_place(dir) {
             let _ = self.open(dir); // else the old one, wherever it is now, still takes the line
         }
-        let Some(file) = self.open.as_ref() else { return };
-        let size = fstat(file).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+        let size = self.open.as_ref().and_then(|file| fstat(file).ok()).map_or(0, |stat| stat.st_size);
+        let size = u64::try_from(size).unwrap_or(0);
         if size > 0 && size + line.len() as u64 > max_size {
-            self.rotate(dir, backups);
+            self.rotate_alone(dir, backups);
         }
         if let Some(file) = self.open.as_ref() {
             let _ = nix::unistd::write(file.as_fd(), line.as_bytes());
+        }
+    }
+
+    /// supervise and svalarm may find at the same time that a log is full: who has the file's lock renames it, and the
+    /// other one's line stands in the old file. Nobody waits.
+    fn rotate_alone(&mut self, dir: &Directory, backups: u32) {
+        // Without a descriptor for it: better a line that is lost than a log that grows.
+        let file = self.open.as_ref().and_then(|file| file.try_clone().ok());
+        let locked = file.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
+        if matches!(locked, Some(Err(_))) {
+            return;
+        }
+        if self.is_in_place(dir) {
+            self.rotate(dir, backups);
+        } else {
+            let _ = self.open(dir); // the other one was faster
         }
     }
 
@@ -144,5 +160,37 @@ impl LogFile {
         if let Some(file) = self.open.as_ref() {
             let _ = nix::unistd::ftruncate(file, 0); // it must not grow, whatever else fails
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// supervise and svalarm write the same logs, and both find that one has become too large.
+    #[test]
+    fn of_two_writers_one_rotates_and_no_line_is_lost() {
+        const LINES: usize = 200;
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for writer in ["a", "b", "c"] {
+                let path = folder.path();
+                scope.spawn(move || {
+                    let dir = Directory::open(path).unwrap();
+                    let mut logs = Logs::new(400, 200);
+                    for number in 0..LINES {
+                        logs.line(&dir, Stamp(0), Level::Notice, &format!("{writer} {number}"));
+                    }
+                });
+            }
+        });
+        let files: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+            .collect();
+        assert_eq!(files.iter().map(|text| text.lines().count()).sum::<usize>(), 3 * LINES);
+        assert!(files.len() > 2, "{}", files.len());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::policy::{Ended, LastExit, Stamp, Wanted, Window};
 
 use super::ended_text;
-use crate::text::escape;
+use crate::text::{escape, unescape};
 
 /// The long record (docs/operation.md, "The long record"). A key without a value is left out.
 #[derive(Clone, Debug)]
@@ -17,6 +17,10 @@ pub struct LongRecord<'a> {
     pub supervise: u32,
     /// The version of supervise.
     pub version: &'a str,
+    /// When it took the place of another version.
+    pub upgraded: Option<Stamp>,
+    /// Why the last attempt to upgrade failed, after its time.
+    pub upgrade_problem: Option<&'a str>,
     /// The words of the command, joined by blanks.
     pub command: &'a [u8],
     /// The path of supervise.conf.
@@ -65,6 +69,12 @@ impl LongRecord<'_> {
         line("module", &escape(self.module));
         line("supervise", &self.supervise.to_string());
         line("version", self.version);
+        if let Some(upgraded) = self.upgraded {
+            line("upgraded", &time(upgraded));
+        }
+        if let Some(problem) = self.upgrade_problem {
+            line("upgrade_problem", &escape(problem.as_bytes()));
+        }
         line("command", &escape(self.command));
         if let Some(conf) = self.conf {
             line("conf", &escape(conf));
@@ -118,6 +128,83 @@ impl LongRecord<'_> {
     }
 }
 
+/// A long record as a reader has it: whatever version wrote it, what it says under the keys that the reader knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadRecord {
+    /// Key and value in the file's order, as they stand there.
+    lines: Vec<(String, String)>,
+}
+
+impl ReadRecord {
+    /// Reads the text of `state`. A line that is no `key : value` is skipped, as an unknown key is. `None`: it names no
+    /// module, so it is no long record.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        let pair = |line: &str| line.split_once(" : ").map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let record = Self { lines: text.lines().filter_map(pair).collect() };
+        record.text("module").is_some().then_some(record)
+    }
+
+    /// Every key with its value, as they stand in the file.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The value of a key as it stands in the file, with its bytes escaped.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.lines().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    /// The bytes of a text from outside (`module`, `command`, `conf`, …).
+    #[must_use]
+    pub fn bytes(&self, key: &str) -> Option<Vec<u8>> {
+        unescape(self.text(key)?)
+    }
+
+    /// A number (`supervise`, `starts`, `exits`, `window_exits`, …).
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.text(key)?.parse().ok()
+    }
+
+    /// The service's pid; `None`: it is down.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.text("pid")?.parse().ok().filter(|&pid| pid != 0)
+    }
+
+    /// A `yes` or `no` (`paused`, `alarms`, `adopted`, `last_exit_expected`).
+    #[must_use]
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        match self.text(key)? {
+            "yes" => Some(true),
+            "no" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A time (`since`, `conf_read`, `next_start`, `last_exit_at`, `window_opened`, …).
+    #[must_use]
+    pub fn time(&self, key: &str) -> Option<Stamp> {
+        nanoseconds(self.text(key)?).map(Stamp)
+    }
+
+    /// A length of time (`last_ran`).
+    #[must_use]
+    pub fn duration(&self, key: &str) -> Option<Duration> {
+        nanoseconds(self.text(key)?).map(Duration::from_nanos)
+    }
+}
+
+/// Seconds with nine decimals, in nanoseconds.
+fn nanoseconds(text: &str) -> Option<u64> {
+    let (seconds, decimals) = text.split_once('.')?;
+    let nanos: u64 = decimals.parse().ok().filter(|_| decimals.len() == 9 && !decimals.starts_with('+'))?;
+    seconds.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
 /// Unix seconds with nine decimals.
 fn time(stamp: Stamp) -> String {
     format!("{}.{:09}", stamp.seconds(), stamp.nanos())
@@ -134,6 +221,8 @@ mod tests {
             module: b"a\nb\\\xff\xe5\xba\x94",
             supervise: 7,
             version: "0.1.0",
+            upgraded: Some(Stamp(4_000_000_000)),
+            upgrade_problem: Some("5.0 no\nanswer"),
             command: b"sleep 1",
             conf: Some(b"supervise.conf"),
             conf_read: Some(Stamp(1_000_000_001)),
@@ -160,12 +249,40 @@ mod tests {
         };
         assert_eq!(
             full.encode(),
-            "module : a\\x0ab\\x5c\\xff应\nsupervise : 7\nversion : 0.1.0\ncommand : sleep 1\nconf : supervise.conf\n\
+            "module : a\\x0ab\\x5c\\xff应\nsupervise : 7\nversion : 0.1.0\nupgraded : 4.000000000\n\
+             upgrade_problem : 5.0 no\\x0aanswer\ncommand : sleep 1\nconf : supervise.conf\n\
              conf_read : 1.000000001\nconf_problem : 3: x: unknown\npid : 8\nstate : up\nsince : 2.500000000\n\
              wanted : once\npaused : yes\nalarms : no\nadopted : yes\nnext_start : 3.000000000\n\
              last_exit : signal SEGV core\nlast_exit_at : 2.000000000\nlast_ran : 1.500000000\n\
              last_exit_expected : no\nstarts : 3\nexits : 2\nwindow_opened : 1.000000000\nwindow_exits : 2\n\
              window_coredumps : 1\nundelivered : 1\n"
         );
+        let read = ReadRecord::decode(full.encode().as_bytes()).unwrap();
+        assert_eq!(read.bytes("module").as_deref(), Some(full.module));
+        assert_eq!((read.pid(), read.number("starts")), (Some(8), Some(3)));
+        assert_eq!(
+            (read.time("since"), read.duration("last_ran")),
+            (Some(full.since), Some(Duration::from_millis(1500)))
+        );
+        assert_eq!(
+            (read.flag("paused"), read.flag("alarms"), read.text("state")),
+            (Some(true), Some(false), Some("up"))
+        );
+        assert_eq!(read.lines().count(), full.encode().lines().count());
+    }
+
+    #[test]
+    fn a_reader_takes_what_it_knows() {
+        let read =
+            ReadRecord::decode(b"later : 7\nno line\nmodule : a\npid : 0\nsince : 5\nstarts : many\n\xff : \xff\n")
+                .unwrap();
+        assert_eq!(
+            (read.pid(), read.time("since"), read.number("starts"), read.flag("paused")),
+            (None, None, None, None)
+        );
+        assert_eq!(read.text("later"), Some("7"));
+        for none in [&b""[..], b"\0\0\0", b"module:a\n"] {
+            assert_eq!(ReadRecord::decode(none), None);
+        }
     }
 }

@@ -20,6 +20,12 @@ impl Caller {
         Self { pipe: None, attentive: true, lets_go: false }
     }
 
+    /// It was answered long ago, by the version that this one was upgraded from.
+    #[must_use]
+    pub fn answered() -> Self {
+        Self { attentive: false, ..Self::none() }
+    }
+
     /// Somebody waits at the other end of this pipe for one byte, the exit code. `lets_go`: with the answer, stdout
     /// and stderr become /dev/null.
     #[must_use]

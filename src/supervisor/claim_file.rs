@@ -1,11 +1,12 @@
 //! The open `claim`: of one size from the start, and only ever written in place.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
-use nix::sys::uio::{pread, pwrite};
+use nix::sys::uio::{pread, pwrite, pwritev};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::statusdir::{Claim, ClaimBlock, Directory};
@@ -39,6 +40,25 @@ pub(super) enum OpenFailed {
     Unreadable(Errno),
 }
 
+impl OpenFailed {
+    pub(super) fn errno(self) -> Errno {
+        match self {
+            Self::NotMade(errno) | Self::Unreadable(errno) => errno,
+        }
+    }
+}
+
+fn left_in(file: &OwnedFd) -> Result<Left, Errno> {
+    let mut bytes = vec![0; ClaimBlock::SIZE];
+    let length = pread(file, &mut bytes, 0)?;
+    bytes.truncate(length);
+    Ok(match Claim::decode(&bytes) {
+        Some(claim) => Left::Claim(Box::new(claim)),
+        None if bytes.iter().any(|&byte| byte != b'\n') => Left::Damaged,
+        None => Left::Nothing,
+    })
+}
+
 fn is_file(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
 }
@@ -61,22 +81,38 @@ impl ClaimFile {
         let mode = Mode::from_bits_truncate(0o600);
         let file = openat(dir, NAME, flags, mode)?;
         let _ = fchmod(&file, mode); // less the umask otherwise
-        let mut bytes = vec![0; ClaimBlock::SIZE];
-        let length = pread(&file, &mut bytes, 0)?;
-        bytes.truncate(length);
-        let left = match Claim::decode(&bytes) {
-            Some(claim) => Left::Claim(Box::new(claim)),
-            None if something_else || bytes.iter().any(|&byte| byte != b'\n') => Left::Damaged,
-            None => Left::Nothing,
+        let left = match left_in(&file)? {
+            Left::Nothing if something_else => Left::Damaged,
+            left => left,
         };
         Ok((Self { file, written: None }, left))
+    }
+
+    /// Writes a claim for somebody else. Where that fails, all is as it was.
+    pub(super) fn put(dir: &Directory, claim: Claim) -> Result<(), Errno> {
+        let was_there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        let opened = Self::open(dir).map_err(OpenFailed::errno);
+        let written = opened.and_then(|(mut file, _)| file.fill().and_then(|()| file.write(claim)));
+        if written.is_err() && !was_there {
+            let _ = unlinkat(dir, NAME, UnlinkatFlags::NoRemoveDir); // there may be none
+        }
+        written
+    }
+
+    /// Reads what the file says now, and changes nothing.
+    pub(super) fn read(dir: &Directory) -> Result<Left, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        match openat(dir, NAME, flags, Mode::empty()) {
+            Ok(file) => left_in(&file),
+            Err(Errno::ENOENT) => Ok(Left::Nothing),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Fills the file to its size, so that no later write needs room.
     pub(super) fn fill(&self) -> Result<(), Errno> {
         let size = usize::try_from(fstat(&self.file)?.st_size).unwrap_or(0);
-        let empty = ClaimBlock::empty();
-        let rest = empty.bytes().get(size..).unwrap_or_default();
+        let rest = ClaimBlock::EMPTY.get(size..).unwrap_or_default();
         match pwrite(&self.file, rest, i64::try_from(size).unwrap_or(0))? {
             written if written == rest.len() => Ok(()),
             _ => Err(Errno::ENOSPC),
@@ -89,8 +125,8 @@ impl ClaimFile {
             return Ok(());
         }
         let block = claim.encode();
-        match pwrite(&self.file, block.bytes(), 0)? {
-            length if length == block.bytes().len() => {
+        match pwritev(&self.file, &block.bytes().map(IoSlice::new), 0)? {
+            ClaimBlock::SIZE => {
                 self.written = Some(claim);
                 Ok(())
             }

@@ -11,7 +11,7 @@ use crate::statusdir::Claim;
 use crate::sys::Program;
 
 /// What runs, or ran last, for texts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Running {
     /// Its words, joined by blanks.
     pub(super) text: Vec<u8>,

@@ -89,3 +89,12 @@ fn where_there_is_no_room_the_newest_speaks_for_the_one_it_replaces() {
     let last = debts.owed().last().unwrap();
     assert_eq!((debts.owed().len(), last.merged, last.alarm.exit.ended), (Claim::MAX_DEBTS, 4, Ended::Code(11)));
 }
+
+#[test]
+fn a_core_that_is_known_late_changes_no_subject() {
+    let mut debts = Debts::default();
+    debts.raise(alarm(Ended::Pending), None);
+    debts.settle(Exit { pid: 42, ended: Ended::Signal { number: 11, core: true }, peak_kib: None, cpu_us: None });
+    let debt = &debts.owed()[0].alarm;
+    assert_eq!((debt.kind, debt.exit.ended), (AlarmKind::Exited, Ended::Signal { number: 11, core: true }));
+}

@@ -19,6 +19,8 @@ pub struct Options {
     pub hook: Option<Hook>,
     /// The service writes where supervise's own output goes, instead of to `__stdout` and `__stderr`.
     pub inherit_output: bool,
+    /// A living supervise of this status directory is to be replaced.
+    pub take_over: bool,
     /// What is odd about the command line, for the log and the caller.
     pub warnings: Vec<String>,
 }
@@ -46,20 +48,13 @@ pub struct Hook {
 /// A start that did not come to be: nothing was left running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError {
-    /// The exit code.
+    /// One of [`crate::exit_code`].
     pub code: u8,
     /// What to say, a line each.
     pub lines: Vec<String>,
 }
 
 impl StartError {
-    /// The command line or the conf is wrong; trying again cannot help.
-    pub const USAGE: u8 = 100;
-    /// The status directory can't be made or entered.
-    pub const DIRECTORY: u8 = 110;
-    /// A system call failed, or another supervise holds the lock; the same command may work later.
-    pub const SYSTEM: u8 = 111;
-
     pub(super) fn new(code: u8, line: impl Into<String>) -> Self {
         Self { code, lines: vec![line.into()] }
     }

@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 use super::command::ServiceCommand;
 use super::conf::load;
 use super::debts::Paid;
+use super::helper::Helper;
 use super::publish::{Fixed, Shown};
 use super::service::Service;
 use super::setup::{conf_file, conf_lines, has_recipients, hook_rules};
@@ -31,8 +32,8 @@ impl Supervisor {
                 }
                 Action::StartHook(count) => self.start_hook(count),
                 Action::KillHook => {
-                    if let Some((hook, _)) = self.hook.take() {
-                        let _ = kill(hook, Target::Group, Signal::SIGKILL); // it may have ended
+                    if let Some(hook) = self.hook.take() {
+                        let _ = kill(hook.pid(), Target::Group, Signal::SIGKILL); // it may have ended
                     }
                 }
                 Action::Raise(mut raised) if has_recipients(&self.settings) => {
@@ -48,6 +49,7 @@ impl Supervisor {
                 Action::Settle(exit) => self.debts.settle(exit),
                 Action::Tell(told) => self.tell(&told),
                 Action::ReadConf => self.read_conf(),
+                Action::Upgrade => self.upgrade.ask(),
                 Action::Leave { gave_up } => {
                     self.exit_code = Some(u8::from(gave_up));
                     if !gave_up {
@@ -86,6 +88,7 @@ impl Supervisor {
                 self.not_started = None;
                 self.pid_changed = self.now.stamp;
                 self.adopted = false;
+                self.let_it_execute();
             }
             Err(errno) => {
                 let pacing = self.policy.rules().pacing.as_secs_f64();
@@ -115,7 +118,7 @@ impl Supervisor {
             .map_err(why),
         };
         match launched {
-            Ok(launched) => self.hook = Some((launched.pid, launched.report)),
+            Ok(launched) => self.hook = Some(Helper::new(launched)),
             Err(why) => {
                 let name = self.hook_name();
                 let text = format!("unable to run the hook {name}: {why}; the start goes on without it");
@@ -172,6 +175,7 @@ impl Supervisor {
         if self.exit_code.is_some() || self.report.is_none() {
             self.caller.answer(0); // the first start was tried, whatever came of it
         }
+        self.upgrade_when_ready();
         let code = self.exit_code?;
         if std::process::id() == 1 {
             self.last_round();
@@ -184,7 +188,7 @@ impl Supervisor {
         Some(code)
     }
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let view = self.policy.view();
         let shown = Shown {
             view,
@@ -193,10 +197,13 @@ impl Supervisor {
             next_start: view.next_start.map(|moment| self.now.stamp_of(moment)),
             adopted: self.adopted,
             conf_generation: self.conf_generation,
+            upgrade_generation: self.upgrade.generation,
             undelivered: self.undelivered + self.debts.owed().len() as u64,
         };
         let fixed = Fixed {
             module: self.options.module.name(),
+            upgraded: self.upgrade.done,
+            upgrade_problem: self.upgrade.problem.as_deref(),
             command: &self.running.text,
             conf: self.conf.path.as_deref(),
             conf_read: self.conf.read,
@@ -227,16 +234,21 @@ impl Supervisor {
         }
     }
 
+    /// With the service as it is.
+    pub(super) fn claim_now(&self) -> Claim {
+        let service = self.service.as_ref();
+        let pid = service.and_then(|service| u32::try_from(service.pid().as_raw()).ok());
+        let (started_between, session) =
+            service.map_or(((0, 0), self.session), |service| (service.started_between, service.session));
+        self.claim_of(pid, started_between, session)
+    }
+
     /// Writes the claim where it changed; never between a fork and the report of that child, which writes its own.
     fn write_claim(&mut self) {
         if self.report.is_some() {
             return;
         }
-        let service = self.service.as_ref();
-        let pid = service.and_then(|service| u32::try_from(service.pid().as_raw()).ok());
-        let (started_between, session) =
-            service.map_or(((0, 0), self.session), |service| (service.started_between, service.session));
-        let claim = self.claim_of(pid, started_between, session);
+        let claim = self.claim_now();
         let Some(file) = self.claim.as_mut() else { return };
         match file.write(claim) {
             Ok(()) => self.troubles.claiming.succeed(),
@@ -247,7 +259,7 @@ impl Supervisor {
         }
     }
 
-    fn write_lines(&mut self) {
+    pub(super) fn write_lines(&mut self) {
         for line in std::mem::take(&mut self.lines) {
             self.logs.line(&self.dir, self.now.stamp, line.level, &line.text);
             if line.for_caller && self.caller.is_attentive() {

@@ -44,7 +44,9 @@ impl Predecessor {
         {
             return Err(Doubt { pid, cause: format!("unable to read {BOOT_ID}") });
         }
-        if claim.left || (claim.boot != boot && !claim.boot.is_empty()) {
+        let same_boot = claim.boot == boot;
+        let boot_unknown = claim.boot.is_empty(); // it was written without /proc
+        if claim.left || !(same_boot || boot_unknown) {
             return Ok(Self::nobody(claim.debts));
         }
         let session = Pid::from_raw(claim.session);
@@ -52,9 +54,8 @@ impl Predecessor {
             None => (Found::Nothing, None, None),
             Some(pid) => find(pid, claim.started_between, session).map_err(|cause| Doubt { pid, cause })?,
         };
-        // Written where the boot could not be known: only a service that lives shows that it is still the same.
-        if claim.boot != boot && service.is_none() {
-            return Ok(Self::nobody(claim.debts));
+        if !same_boot && service.is_none() {
+            return Ok(Self::nobody(claim.debts)); // what is gone may be of another boot
         }
         let group = group.map(|leader| (leader, session));
         Ok(Self { ledger: Some(claim.ledger), found, service, group, command: claim.command, debts: claim.debts })

@@ -19,6 +19,8 @@ pub(super) struct Shown {
     pub(super) adopted: bool,
     /// Counts the readings of supervise.conf.
     pub(super) conf_generation: u32,
+    /// Counts the attempts to upgrade.
+    pub(super) upgrade_generation: u32,
     pub(super) undelivered: u64,
 }
 
@@ -26,6 +28,8 @@ pub(super) struct Shown {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fixed<'a> {
     pub(super) module: &'a [u8],
+    pub(super) upgraded: Option<Stamp>,
+    pub(super) upgrade_problem: Option<&'a str>,
     pub(super) command: &'a [u8],
     pub(super) conf: Option<&'a [u8]>,
     pub(super) conf_read: Option<Stamp>,
@@ -108,6 +112,8 @@ fn long_record<'a>(shown: &Shown, fixed: Fixed<'a>) -> LongRecord<'a> {
         module: fixed.module,
         supervise: std::process::id(),
         version: env!("CARGO_PKG_VERSION"),
+        upgraded: fixed.upgraded,
+        upgrade_problem: fixed.upgrade_problem,
         command: fixed.command,
         conf: fixed.conf,
         conf_read: fixed.conf_read,

@@ -1,26 +1,27 @@
 //! From a command line to a supervise that holds its lock: everything before the first decision.
 
-use std::ffi::OsStr;
-
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::claim_file::{ClaimFile, Left, OpenFailed};
+use super::classic;
 use super::command::{Running, ServiceCommand, words_of};
 use super::conf::{ConfFile, Loaded, load};
 use super::debts::Debts;
 use super::options::{Options, StartError};
+use super::parts::Parts;
 use super::predecessor::Predecessor;
-use super::publish::Publisher;
 use super::svalarm::Svalarm;
+use super::take_over::{Successor, TakenOver, take_over};
+use super::texts;
 use super::texts::{Line, not_a_fifo};
-use super::turn::{Ready, Supervisor, Troubles};
-use super::{Caller, texts};
-use crate::alarm;
+use super::turn::{Supervisor, Troubles};
+use super::upgrade::Upgrade;
 use crate::config::{KillMode, Settings};
+use crate::exit_code;
 use crate::policy::{Event, Policy};
-use crate::statusdir::{Control, Directory, Lock, LockError, Logs, OkFifo};
+use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo};
 use crate::sys::{self, why};
 use crate::text::escape;
 
@@ -29,13 +30,13 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`StartError`]: the exit code and what to say. Nothing was left running, and nobody was disturbed.
-    pub fn set_up(options: Options) -> Result<Self, StartError> {
+    pub fn set_up(options: Options) -> Result<Box<Self>, StartError> {
         let at = path_text(&options);
         let system = |doing: &str, name: &str, errno: Errno| {
-            StartError::new(StartError::SYSTEM, format!("unable to {doing} {at}/{name}: {}", why(errno)))
+            StartError::new(exit_code::SYSTEM, format!("unable to {doing} {at}/{name}: {}", why(errno)))
         };
         let signals = sys::take_over_signals().map_err(|errno| {
-            StartError::new(StartError::SYSTEM, format!("unable to receive signals: {}", why(errno)))
+            StartError::new(exit_code::SYSTEM, format!("unable to receive signals: {}", why(errno)))
         })?;
         let loaded = load(&options.conf, options.module.name());
         let command = command(&options, &loaded);
@@ -43,19 +44,21 @@ impl Supervisor {
             check(&loaded, &command)?; // no service to adopt can be in a directory that is not there
         }
         let dir = Directory::make(options.module.path())
-            .map_err(|error| StartError::new(StartError::DIRECTORY, error.to_string()))?;
-        let lock = Lock::take(&dir).map_err(|error| {
-            let text = match &error {
-                LockError::Held(_) => format!("unable to lock {at}/lock: {error}"),
-                LockError::System(errno) => format!("unable to open {at}/lock: {}", why(*errno)),
-            };
-            StartError::new(StartError::SYSTEM, text)
-        })?;
+            .map_err(|error| StartError::new(exit_code::DIRECTORY, error.to_string()))?;
         for name in ["status", "state"] {
             if dir.has_folder(name) {
                 return Err(system("write", name, Errno::EISDIR)); // perhaps the status directory of another module
             }
         }
+        let boot = sys::boot_id();
+        let taken_over = take_over_if_asked(&options, &dir, &boot, &loaded, &command)?;
+        let lock = Lock::take(&dir).map_err(|error| {
+            let text = match &error {
+                LockError::Held(_) => format!("unable to lock {at}/lock: {error}"),
+                LockError::System(errno) => format!("unable to open {at}/lock: {}", why(*errno)),
+            };
+            StartError::new(exit_code::SYSTEM, text)
+        })?;
         let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
         let (claim, left) = match ClaimFile::open(&dir) {
             Ok((file, left)) => (Some(file), left),
@@ -81,51 +84,56 @@ impl Supervisor {
                 None
             }
         };
-        let boot = sys::boot_id();
         if boot.is_empty() {
             let what = sys::BOOT_ID;
             lines
                 .push(Line::warning(format!("unable to read {what}: a successor knows the service by its start only")));
         }
+        let left = match taken_over.as_ref() {
+            None if options.take_over => {
+                let command = command.as_ref().ok().map(|command| (&command.running, command.number));
+                classic::claim_where_none_lives(left, &dir, &boot, command, &mut lines)
+            }
+            None => left,
+            Some(taken_over) => {
+                lines.push(Line::notice(format!("took over from the supervise that was pid {}", taken_over.pid)));
+                left
+            }
+        };
         let predecessor = Predecessor::from_claim(left, &boot).map_err(|doubt| {
             let (pid, cause) = (doubt.pid, doubt.cause);
             let text =
                 format!("{cause}; so it is not known if the service still runs, as pid {pid}: nothing is started");
-            StartError::new(StartError::SYSTEM, text)
+            StartError::new(exit_code::SYSTEM, text)
         })?;
         let command = match predecessor.service.as_ref() {
-            None => {
+            // Where one was taken over, whose service has died in this moment, there is no way back.
+            None if taken_over.is_none() => {
                 check(&loaded, &command)?;
                 command?
             }
             // A service that lives is not left alone because of a conf.
-            Some(service) => command.or_else(|error| {
+            service => command.or_else(|error| {
                 lines
                     .extend(error.lines.iter().map(|text| Line::warning(format!("{text}; it goes on as it runs now"))));
-                words_of(service.pid()).as_deref().and_then(ServiceCommand::new).ok_or(error)
+                let words = service.and_then(|service| words_of(service.pid()));
+                words.as_deref().and_then(ServiceCommand::new).ok_or(error)
             })?,
         };
         let control = Control::open(&dir, |name| lines.push(not_a_fifo(&at, name)))
             .map_err(|(name, errno)| system("make the fifo", name, errno))?;
         let ok = OkFifo::open(&dir).map_err(|errno| system("make the fifo", "ok", errno))?;
-        let watched = sys::watch_directory(std::os::fd::AsFd::as_fd(&dir)).is_ok();
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
         let stdin_is_null = null.and_then(|null| nix::unistd::dup2_stdin(&null));
         if let Err(errno) = stdin_is_null {
             let why = why(errno);
             lines.push(Line::warning(format!("unable to open /dev/null: {why}; the service gets the caller's stdin")));
         }
-        let settings = &loaded.settings;
-        if settings.kill_mode == KillMode::Group
+        if loaded.settings.kill_mode == KillMode::Group
             && let Some((leader, session)) = predecessor.group
         {
             sys::end_group_of_dead(leader, session); // its supervise did not live to do it
         }
-        let mut logs = Logs::new(settings.log_max_size, settings.log_backups);
-        for (name, errno) in logs.open(&dir) {
-            lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
-        }
-        conf_lines(&loaded, if loaded.read { "" } else { "; no alarm policy" }, &mut lines);
         let mut running = command.running.clone();
         if let Some(service) = predecessor.service.as_ref()
             && predecessor.command != command.number
@@ -134,72 +142,64 @@ impl Supervisor {
             let words = words_of(service.pid());
             running = words.as_deref().and_then(ServiceCommand::new).map_or(Running::default(), |known| known.running);
         }
-        let undelivered = alarm::count(&dir).unwrap_or_else(|errno| {
-            lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
-            0
-        });
         let now = sys::now();
-        let policy = Policy::new(settings.rules(hook_rules(&options)));
+        let policy = Policy::new(loaded.settings.rules(hook_rules(&options)));
         let adopted = predecessor.service.is_some();
         let pid_changed = predecessor.ledger.filter(|_| adopted).map_or(now.stamp, |ledger| ledger.started_at);
-        let mut supervisor = Self {
-            first: Some(Event::Begin { taken: predecessor.ledger, found: predecessor.found }),
-            conf: conf_file(&loaded, now.stamp, ConfFile::default()),
-            conf_generation: 0,
-            settings: loaded.settings,
-            host: host_name(),
-            debts: Debts::take_over(predecessor.debts),
-            service: predecessor.service,
-            session: sys::session(),
-            publisher: Publisher::default(),
-            caller: Caller::none(),
+        let first = Some(Event::Begin { taken: predecessor.ledger, found: predecessor.found });
+        let (service, debts) = (predecessor.service, Debts::take_over(predecessor.debts));
+        let parts = Parts {
             stdin_is_null: stdin_is_null.is_ok(),
-            troubles,
-            ready: Ready::default(),
-            woken: sys::Wakeup::default(),
-            report: None,
-            not_started: None,
-            refused_file: None,
-            hook: None,
-            late: None,
-            exit_code: None,
-            adopted,
-            at,
             options,
+            at,
             dir,
             lock,
             control,
             ok,
-            watched,
             signals,
-            logs,
+            loaded,
             claim,
             boot,
-            alarmed: running.clone(),
-            running,
             command,
+            running,
             policy,
+            first,
+            service,
             pid_changed,
-            undelivered,
+            adopted,
+            debts,
+            troubles,
             svalarm: Svalarm::default(),
-            now,
+            upgrade: Upgrade::none(sys::started_from()),
             lines,
         };
-        supervisor.look_for_svalarm();
-        if undelivered > 0 {
-            supervisor.deliver_now();
-        }
-        Ok(supervisor)
+        Ok(parts.assemble())
     }
 }
 
+fn take_over_if_asked(
+    options: &Options,
+    dir: &Directory,
+    boot: &str,
+    loaded: &Loaded,
+    command: &Result<ServiceCommand, StartError>,
+) -> Result<Option<TakenOver>, StartError> {
+    if !options.take_over {
+        return Ok(None);
+    }
+    let can_start = check(loaded, command).is_ok();
+    let command = command.as_ref().ok().map(|command| (&command.running, command.number));
+    take_over(dir, Successor { boot, command, can_start })
+        .map_err(|doubt| StartError::new(exit_code::SYSTEM, format!("unable to take over: {doubt}")))
+}
+
 /// The status directory as the operator named it, for texts.
-fn path_text(options: &Options) -> String {
+pub(super) fn path_text(options: &Options) -> String {
     escape(options.module.path().as_os_str().as_encoded_bytes())
 }
 
-fn command(options: &Options, loaded: &Loaded) -> Result<ServiceCommand, StartError> {
-    let usage = |text: &str| StartError::new(StartError::USAGE, text);
+pub(super) fn command(options: &Options, loaded: &Loaded) -> Result<ServiceCommand, StartError> {
+    let usage = |text: &str| StartError::new(exit_code::USAGE, text);
     let words = options
         .command
         .as_ref()
@@ -221,13 +221,13 @@ fn check(loaded: &Loaded, command: &Result<ServiceCommand, StartError>) -> Resul
     }
     let mut lines = problem_texts(loaded);
     lines.extend_from_slice(missing);
-    Err(StartError { code: StartError::USAGE, lines })
+    Err(StartError { code: exit_code::USAGE, lines })
 }
 
 /// A file that is no conf at all has a problem in every line.
 const PROBLEMS_SHOWN: usize = 50;
 
-fn problem_texts(loaded: &Loaded) -> Vec<String> {
+pub(super) fn problem_texts(loaded: &Loaded) -> Vec<String> {
     let mut texts: Vec<String> = loaded.problems.iter().take(PROBLEMS_SHOWN).cloned().collect();
     let more = loaded.problems.len() - texts.len();
     if more > 0 {
@@ -257,9 +257,4 @@ pub(super) fn conf_file(loaded: &Loaded, now: crate::policy::Stamp, old: ConfFil
 pub(super) fn has_recipients(settings: &Settings) -> bool {
     let mail = !settings.alarm_mail.is_empty() && settings.mail_transport != Some(crate::config::Transport::None);
     mail || !settings.alarm_gsm.is_empty() || settings.alarm_exec.is_some() || settings.alarm_webhook.is_some()
-}
-
-fn host_name() -> String {
-    let name = nix::unistd::gethostname().unwrap_or_default();
-    escape(OsStr::as_encoded_bytes(&name))
 }

@@ -1,7 +1,7 @@
 //! The process that delivers the alarms: when it is started, and what follows its end.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
+use super::helper::Helper;
 use super::setup::has_recipients;
 use super::texts::Line;
 use super::turn::Supervisor;
 use crate::alarm;
 use crate::policy::{Ended, Moment};
 use crate::statusdir::ended_text;
-use crate::sys::{Launch, Output, Program, launch, now, read_reports, why};
+use crate::sys::{Launch, Output, Program, launch, now, why};
 
 /// Another svalarm serves the spool, and was told to look. It ends soon, or does the work.
 const AFTER_BUSY: Duration = Duration::from_secs(10);
@@ -34,7 +35,7 @@ const EXECUTION: Duration = Duration::from_secs(1);
 /// The svalarm of one supervise.
 #[derive(Debug, Default)]
 pub(super) struct Svalarm {
-    running: Option<(Pid, OwnedFd)>,
+    pub(super) running: Option<Helper>,
     /// A message was stored since it was started.
     again: bool,
     /// When the next one is to be started.
@@ -49,12 +50,17 @@ fn program() -> Option<PathBuf> {
 }
 
 impl Svalarm {
+    /// One that another version in this process had started, if it still runs.
+    pub(super) fn handed_over(running: Option<Helper>) -> Self {
+        Self { running, ..Self::default() }
+    }
+
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.due.filter(|_| self.running.is_none())
     }
 
     pub(super) fn is(&self, pid: Pid) -> bool {
-        self.running.as_ref().is_some_and(|(running, _)| *running == pid)
+        self.running.as_ref().is_some_and(|running| running.pid() == pid)
     }
 }
 
@@ -78,8 +84,7 @@ impl Supervisor {
     pub(super) fn deliver_when_due(&mut self) {
         if self.svalarm.deadline().is_some_and(|due| due <= self.now.moment) {
             self.svalarm.due = None;
-            // With PID 1 everything ends: nobody is left to stay.
-            self.start_svalarm(if std::process::id() == 1 { Some("--once") } else { None });
+            self.start_svalarm(None);
         }
     }
 
@@ -102,7 +107,7 @@ impl Supervisor {
         match launched {
             Ok(launched) => {
                 self.svalarm.again = false;
-                self.svalarm.running = Some((launched.pid, launched.report));
+                self.svalarm.running = Some(Helper::new(launched));
             }
             Err(errno) => self.svalarm_failed(&format!("unable to start svalarm: {}", why(errno))),
         }
@@ -110,8 +115,7 @@ impl Supervisor {
 
     /// It was reaped: what is still undelivered, and when it is tried again.
     pub(super) fn svalarm_ended(&mut self, ended: Ended) {
-        let Some((_, report)) = self.svalarm.running.take() else { return };
-        let (reports, _) = read_reports(report.as_fd());
+        let Some(running) = self.svalarm.running.take() else { return };
         match alarm::count(&self.dir) {
             Ok(count) => self.undelivered = count,
             Err(errno) => return self.svalarm_failed(&format!("unable to read {}/alarms: {}", self.at, why(errno))),
@@ -119,14 +123,14 @@ impl Supervisor {
         let left = self.undelivered > 0;
         let stored = std::mem::take(&mut self.svalarm.again);
         let now = self.now.moment;
-        if let Some(failed) = reports.into_iter().find(|report| report.step.is_fatal()) {
-            return self.svalarm_failed(&format!("unable to run svalarm: {}", why(failed.errno)));
+        if let Some(errno) = running.failure() {
+            return self.svalarm_failed(&format!("unable to run svalarm: {}", why(errno)));
         }
         match ended {
             Ended::Code(0) => {
                 self.svalarm.failures = 0;
                 // A time that has passed was left by an earlier one: this one could not note its own.
-                let next = alarm::next_attempt(&self.dir).unwrap_or(now + AFTER_SILENCE);
+                let next = alarm::next_attempt(&self.dir, now, &self.boot).unwrap_or(now + AFTER_SILENCE);
                 let next = if next > now { next } else { now + AFTER_BUSY };
                 self.svalarm.due = left.then_some(if stored { now } else { next });
             }
@@ -150,20 +154,21 @@ impl Supervisor {
     pub(super) fn leave_alarms(&mut self) {
         self.until_svalarm_is_executed();
         if std::process::id() != 1 && alarm::count(&self.dir).is_ok_and(|count| count > 0) {
-            self.start_svalarm(Some("--stay"));
+            self.start_svalarm(None); // it stays, or another one does
             self.until_svalarm_is_executed();
         }
     }
 
     /// Until then it has the lock too, and whoever has seen supervise end may find it held.
     fn until_svalarm_is_executed(&mut self) {
-        let Some((_, report)) = self.svalarm.running.as_ref() else { return };
-        let mut descriptors = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
-        let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
+        let Some(running) = self.svalarm.running.as_mut() else { return };
+        if let Some(report) = running.report() {
+            let mut descriptors = [PollFd::new(report, PollFlags::POLLIN)];
+            let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
+        }
         // Nobody will be there to reap it.
-        let (reports, _) = read_reports(report.as_fd());
-        if let Some(failed) = reports.into_iter().find(|report| report.step.is_fatal()) {
-            let (at, why) = (&self.at, why(failed.errno));
+        if let Some(errno) = running.failure_so_far() {
+            let (at, why) = (&self.at, why(errno));
             self.lines.push(Line::warning(format!("unable to run svalarm: {why}; alarms may be left in {at}/alarms")));
         }
     }

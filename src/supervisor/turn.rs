@@ -15,19 +15,27 @@ use super::claim_file::ClaimFile;
 use super::command::{Running, ServiceCommand};
 use super::conf::ConfFile;
 use super::debts::Debts;
+use super::helper::Helper;
 use super::options::Options;
 use super::publish::Publisher;
 use super::service::Service;
 use super::svalarm::Svalarm;
 use super::texts::{self, Line};
+use super::upgrade::Upgrade;
 use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
 use crate::statusdir::{Control, Directory, Lock, Logs, OkFifo, command_of, is_ignored};
-use crate::sys::{ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, kill, now, read_reports, reap_next, why};
+use crate::sys::{
+    ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, give_back_memory, kill, now, read_reports, reap_next, why,
+};
 use crate::text::escape;
 
 /// The exit status of an adopted service is waited for so long (docs/operation.md, "Adoption").
 const LATE_STATUS: Duration = Duration::from_secs(5);
+
+/// A child has most often become the service after a fifth of a millisecond, and twice that on a busy machine. What is
+/// to be written about it can wait as long.
+const EXECUTION: Duration = Duration::from_micros(500);
 
 /// Of the commands of one turn so many are logged.
 const COMMANDS_LOGGED: usize = 64;
@@ -40,7 +48,6 @@ pub struct Supervisor {
     pub(super) at: String,
     pub(super) dir: Directory,
     /// Held until the process ends.
-    #[expect(dead_code, reason = "nothing is done with the lock but to hold it")]
     pub(super) lock: Lock,
     pub(super) control: Control,
     pub(super) ok: OkFifo,
@@ -73,13 +80,14 @@ pub struct Supervisor {
     pub(super) not_started: Option<Ended>,
     /// The file that the kernel refused to execute, as it was found in PATH.
     pub(super) refused_file: Option<String>,
-    /// The running hook, with its start report.
-    pub(super) hook: Option<(Pid, OwnedFd)>,
+    /// The running hook.
+    pub(super) hook: Option<Helper>,
     /// An adopted service that has ended, whose status is still to come, until then at the latest.
     pub(super) late: Option<(Pidfd, Moment)>,
     pub(super) debts: Debts,
     pub(super) undelivered: u64,
     pub(super) svalarm: Svalarm,
+    pub(super) upgrade: Upgrade,
     pub(super) publisher: Publisher,
     pub(super) caller: Caller,
     pub(super) stdin_is_null: bool,
@@ -114,15 +122,23 @@ impl Supervisor {
     /// Starts the service, or takes over a living one, and keeps it running. Returns the exit code once there is
     /// nothing left to do.
     #[must_use]
-    pub fn run(mut self, caller: Caller) -> u8 {
+    pub fn run(mut self: Box<Self>, caller: Caller) -> u8 {
         self.caller = if self.stdin_is_null { caller } else { caller.kept() };
         self.now = now();
-        if let Some(first) = self.first.take() {
-            self.event(first);
+        match self.first.take() {
+            Some(first) => self.event(first),
+            None => self.turn(), // it goes on in the middle of a life
         }
+        if self.ready.report {
+            self.read_report();
+        }
+        let mut settled = false;
         loop {
             if let Some(code) = self.end_turn() {
                 return code;
+            }
+            if !std::mem::replace(&mut settled, true) {
+                give_back_memory(); // what only the start needed
             }
             self.wait();
             self.turn();
@@ -148,6 +164,7 @@ impl Supervisor {
             self.event(Event::Deadline);
         }
         self.deliver_when_due();
+        self.upgrade_when_asked();
     }
 
     /// Waits until something happens or a deadline passes.
@@ -159,6 +176,7 @@ impl Supervisor {
             self.publisher.deadline(),
             self.troubles.claiming.deadline(),
             self.svalarm.deadline(),
+            self.upgrade.deadline(),
         ];
         let timeout =
             deadlines.into_iter().flatten().min().map(|deadline| TimeSpec::from_duration(deadline.since(now().moment)));
@@ -176,13 +194,23 @@ impl Supervisor {
                 None => PollFd::new(self.signals.as_fd(), PollFlags::empty()),
             });
         }
-        for fifo in self.control.descriptors() {
-            descriptors.push(PollFd::new(fifo, PollFlags::POLLIN));
+        for there in self.control.descriptors().chain(self.awaited_reports()) {
+            descriptors.push(PollFd::new(there, PollFlags::POLLIN));
         }
         let result = ppoll(&mut descriptors, timeout, None);
         let is_ready = |place: usize| result.is_ok() && descriptors[place].any() == Some(true);
         self.ready = Ready { report: is_ready(1), adopted: is_ready(2), late: is_ready(3) };
         self.now = now();
+    }
+
+    /// Leaves the processor and the status directory to the child that was just forked, until it is the service: all
+    /// that is to be written about it would only be in its way. A signal or a command ends this at once. It is a time
+    /// and not the start report that ends it, since whoever is woken by an exec is in the way of what was executed.
+    pub(super) fn let_it_execute(&mut self) {
+        let others = self.control.descriptors().chain([self.signals.as_fd()]);
+        let mut descriptors: Vec<_> = others.map(|other| PollFd::new(other, PollFlags::POLLIN)).collect();
+        let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
+        self.ready.report = true;
     }
 
     /// Signals first, then one read from each fifo. What else the signals told is kept for its place in the turn.
@@ -234,16 +262,18 @@ impl Supervisor {
         loop {
             let group = self.settings.kill_mode == KillMode::Group;
             let service = self.service.as_ref();
-            let reaped = reap_next(|pid| {
-                if group && service.is_some_and(|service| service.is_child(pid)) {
+            let reaped = reap_next(group.then_some(|pid| {
+                if service.is_some_and(|service| service.is_child(pid)) {
                     let _ = kill(pid, Target::Group, nix::sys::signal::Signal::SIGKILL);
                 }
-            });
+            }));
             let Some(reaped) = reaped else { return };
-            if self.hook.as_ref().is_some_and(|(hook, _)| *hook == reaped.pid) {
+            if self.hook.as_ref().is_some_and(|hook| hook.pid() == reaped.pid) {
                 self.hook_ended(reaped.ended);
             } else if self.svalarm.is(reaped.pid) {
                 self.svalarm_ended(reaped.ended);
+            } else if self.upgrade.asks(reaped.pid) {
+                self.asked_ended(reaped.ended);
             } else if self.service.as_ref().is_some_and(|service| service.is_child(reaped.pid)) {
                 let ended = self.last_report().unwrap_or(reaped.ended);
                 self.service_ended(Exit {
@@ -329,14 +359,13 @@ impl Supervisor {
     }
 
     fn hook_ended(&mut self, ended: Ended) {
-        let Some((_, report)) = self.hook.take() else { return };
-        let (reports, _) = read_reports(report.as_fd());
-        self.lines.extend(reports.iter().filter_map(|report| texts::step_failed(*report, &self.at)));
-        match reports.into_iter().find(|report| report.step.is_fatal()) {
-            Some(failed) => self.lines.push(Line::warning(format!(
+        let Some(mut hook) = self.hook.take() else { return };
+        self.lines.extend(hook.troubles().into_iter().filter_map(|report| texts::step_failed(report, &self.at)));
+        match hook.failure() {
+            Some(errno) => self.lines.push(Line::warning(format!(
                 "unable to run the hook {}: {}; the start goes on without it",
                 self.hook_name(),
-                why(failed.errno)
+                why(errno)
             ))),
             None if ended != Ended::Code(0) => {
                 let how = crate::statusdir::ended_text(ended);

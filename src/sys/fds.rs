@@ -3,7 +3,6 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 
 /// Closes every descriptor from `first` on: whatever the caller had open is no business of a background process.
@@ -39,6 +38,30 @@ unsafe fn close_range(first: RawFd, flags: libc::c_uint) {
     }
 }
 
+/// Takes over a descriptor that a predecessor left open in this process, and makes it close-on-exec.
+///
+/// # Errors
+/// `EBADF`: it is not open, or is one of stdin, stdout and stderr.
+pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
+    if number <= 2 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: changes a flag only; one that is not open is refused.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and what is called at the start with numbers of a predecessor has opened none of them itself.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Lets a descriptor pass an exec, or not.
+///
+/// # Errors
+/// What fcntl(2) says.
+pub fn pass_exec(fd: BorrowedFd<'_>, passes: bool) -> Result<(), Errno> {
+    let flags = if passes { 0 } else { libc::FD_CLOEXEC };
+    // SAFETY: changes a flag of a descriptor that is open.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, flags) }).map(drop)
+}
+
 /// Takes the exclusive flock(2) on an open file without waiting. It is held until every copy of the descriptor,
 /// also in children, is closed.
 ///
@@ -58,16 +81,15 @@ pub fn set_pipe_size(fd: BorrowedFd<'_>, bytes: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
 }
 
-/// Reads the names in an open folder.
+/// How many bytes wait in a pipe, asked through either of its ends.
 ///
 /// # Errors
-/// What fdopendir(3) says; the folder is closed then too.
-pub fn dir_stream(folder: OwnedFd) -> Result<Dir, Errno> {
-    let descriptor = folder.as_raw_fd();
-    Dir::from_fd(folder).inspect_err(|_| {
-        // SAFETY: nix has let go of the descriptor by then, and fdopendir(3) takes it over only where it succeeds.
-        unsafe { libc::close(descriptor) };
-    })
+/// `ENOTTY` where it is none.
+pub fn bytes_waiting(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and FIONREAD (pipe(7), ioctl_pipe) fills one int.
+    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 /// Asks for SIGIO whenever a name in the directory appears, disappears or is renamed (fcntl(2), F_NOTIFY).
@@ -89,25 +111,36 @@ pub fn watch_directory(dir: BorrowedFd<'_>) -> Result<(), Errno> {
 /// # Errors
 /// `ELOOP` where somebody else owns the link, else what open(2) says.
 pub fn open_owned_link(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
-    let always = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
-    // SAFETY: the name is a C string and the directory open; what is returned is a new descriptor, owned by nobody else.
-    let open = |more: libc::c_int| unsafe {
-        let fd = Errno::result(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | always | more, 0o666))?;
-        Ok(OwnedFd::from_raw_fd(fd))
-    };
-    match open(libc::O_NOFOLLOW) {
-        Err(Errno::ELOOP) => {
-            // SAFETY: all-zero bytes are a valid stat; the pointers are to values of ours.
-            let owner = unsafe {
-                let mut stat = std::mem::zeroed::<libc::stat>();
-                let flags = libc::AT_SYMLINK_NOFOLLOW;
-                Errno::result(libc::fstatat(dir.as_raw_fd(), name.as_ptr(), &raw mut stat, flags))?;
-                stat.st_uid
-            };
-            // SAFETY: no preconditions.
-            let own = unsafe { libc::geteuid() };
-            if owner == 0 || owner == own { open(0) } else { Err(Errno::ELOOP) }
-        }
+    match open_plainly(dir, name, flags | libc::O_NOFOLLOW) {
+        Err(Errno::ELOOP) => follow_owned_link(dir, name, flags),
         other => other,
     }
+}
+
+fn open_plainly(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    let always = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+    // SAFETY: the name is a C string and the directory open; a new descriptor is owned by nobody else.
+    unsafe {
+        let fd = Errno::result(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | always, 0o666))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Owner and target are asked of one and the same link, whatever has its name by then. Not inlined: who meets no link
+/// has no use for a page of stack.
+#[inline(never)]
+fn follow_owned_link(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    let link = open_plainly(dir, name, libc::O_PATH | libc::O_NOFOLLOW)?;
+    let mut target = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: all-zero bytes are a valid stat; the pointers are to values of ours, and the last byte of the target stays
+    // zero. geteuid has no preconditions.
+    let owned = unsafe {
+        let mut stat = std::mem::zeroed::<libc::stat>();
+        Errno::result(libc::fstat(link.as_raw_fd(), &raw mut stat))?;
+        let (place, room) = (target.as_mut_ptr().cast(), target.len() - 1);
+        Errno::result(libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), place, room))?;
+        stat.st_uid == 0 || stat.st_uid == libc::geteuid()
+    };
+    let target = CStr::from_bytes_until_nul(&target).map_err(|_| Errno::ENAMETOOLONG)?;
+    if owned { open_plainly(dir, target, flags) } else { Err(Errno::ELOOP) }
 }

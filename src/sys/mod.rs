@@ -2,24 +2,40 @@
 #![allow(unsafe_code)]
 
 mod clock;
+mod entry;
 mod errno;
 mod fds;
+mod memory;
+mod names;
+mod own;
 mod pidfd;
+mod proc_stat;
 mod process;
 mod program;
 mod signals;
 mod spawn;
+mod terminal;
+mod waits;
+mod zone;
 
-pub use clock::{BOOT_ID, LocalTime, boot_id, boot_ns, local_time, now};
+pub use clock::{BOOT_ID, boot_id, boot_ns, now};
+pub use entry::enter;
 pub use errno::{why, why_io};
 pub use fds::{
-    close_from, close_on_exec_from, dir_stream, lock_exclusively, open_owned_link, set_pipe_size, watch_directory,
+    bytes_waiting, close_from, close_on_exec_from, inherited, lock_exclusively, open_owned_link, pass_exec,
+    set_pipe_size, watch_directory,
 };
+pub use memory::give_back_memory;
+pub use names::each_name;
+pub use own::{set_name_after, started_from, take_variable};
 pub use pidfd::{ExitStatus, Pidfd};
+pub use proc_stat::{ProcStat, all_processes};
 pub use process::{
     Forked, Reaped, Target, end_group_of_dead, ends_with_parent, fork_background, kill, reap_next, session,
-    set_ended_by_parent,
 };
 pub use program::Program;
 pub use signals::{Signals, Wakeup, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
+pub use terminal::columns;
+pub use waits::Waits;
+pub use zone::{LocalTime, local_time};

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid, getpgrp};
 
+use super::proc_stat::{ProcStat, all_processes};
 use super::process::{Target, ended};
 use crate::policy::Ended;
 
@@ -15,6 +16,8 @@ use crate::policy::Ended;
 pub struct Pidfd {
     fd: OwnedFd,
     pid: Pid,
+    /// The process group that it was in when this was made; `None`: it had ended.
+    group: Option<Pid>,
 }
 
 /// What can be said about the exit status of a process that is not our child.
@@ -65,7 +68,13 @@ impl Pidfd {
             let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0))?;
             OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::EBADF)?)
         };
-        Ok(Self { fd, pid })
+        Ok(Self::of(fd, pid))
+    }
+
+    /// One that a predecessor in this process had opened, for this pid.
+    #[must_use]
+    pub fn of(fd: OwnedFd, pid: Pid) -> Self {
+        Self { fd, pid, group: getpgid(Some(pid)).ok() }
     }
 
     /// The pid.
@@ -74,27 +83,53 @@ impl Pidfd {
         self.pid
     }
 
-    /// Sends it a signal, or sends one to the process group it leads.
+    /// Sends it a signal, or sends one to the process group that it is in, but never to our own.
     ///
     /// # Errors
     /// `ESRCH` where it is gone.
     pub fn signal(&self, target: Target, signal: Signal) -> Result<(), Errno> {
-        let send = |flags: libc::c_uint| {
-            let info = std::ptr::null::<libc::siginfo_t>();
-            // SAFETY: no siginfo is passed, the descriptor is open.
-            let result = unsafe {
-                libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal as libc::c_int, info, flags)
-            };
-            Errno::result(result).map(drop)
-        };
         match target {
-            Target::Process => send(0),
-            Target::Group => match send(PIDFD_SIGNAL_PROCESS_GROUP) {
-                // Before Linux 6.9. While the leader is there, its number is not given to another group.
-                Err(Errno::EINVAL) if self.stat().is_some() => super::kill(self.pid, target, signal),
-                other => other,
+            Target::Process => self.send(signal, 0),
+            Target::Group => match getpgid(Some(self.pid)).ok().filter(|_| self.is_unreaped()).or(self.group) {
+                Some(group) if group == getpgrp() => self.send(signal, 0),
+                Some(group) if group != self.pid => self.signal_group(group, signal),
+                _ => match self.send(signal, PIDFD_SIGNAL_PROCESS_GROUP) {
+                    // Before Linux 6.9. While the leader is there, its number is not given to another group.
+                    Err(Errno::EINVAL) if self.stat().is_some() => super::kill(self.pid, target, signal),
+                    other => other,
+                },
             },
         }
+    }
+
+    fn send(&self, signal: Signal, flags: libc::c_uint) -> Result<(), Errno> {
+        let info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: no siginfo is passed, the descriptor is open.
+        let result = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal as libc::c_int, info, flags)
+        };
+        Errno::result(result).map(drop)
+    }
+
+    /// To a group that it is in and does not lead. As long as it is not reaped the group is that one; afterwards those
+    /// are meant who are in a group of that number and were started before.
+    fn signal_group(&self, group: Pid, signal: Signal) -> Result<(), Errno> {
+        if self.is_unreaped() {
+            return super::kill(group, Target::Group, signal);
+        }
+        let ended_before = super::boot_ns() / (1_000_000_000 / Self::ticks_a_second());
+        for pid in all_processes() {
+            let is_left =
+                || ProcStat::read(pid).is_some_and(|stat| stat.group == group.as_raw() && stat.started < ended_before);
+            // Looked at again behind the pidfd: then it is the one that is signalled.
+            if is_left()
+                && let Ok(member) = Self::open(pid)
+                && is_left()
+            {
+                let _ = member.send(signal, 0); // it may have ended
+            }
+        }
+        Ok(())
     }
 
     /// Its exit status, once it has ended.
@@ -134,15 +169,15 @@ impl Pidfd {
     }
 
     /// The state of the process and the start of its life, while it has not been reaped.
-    fn stat(&self) -> Option<Stat> {
-        Stat::read(self.pid)
+    fn stat(&self) -> Option<ProcStat> {
+        ProcStat::read(self.pid)
     }
 
     /// When it was started, in clock ticks since boot, and whether it still runs. `None`: it is gone.
     #[must_use]
     pub fn started(&self) -> Option<(u64, bool)> {
         let stat = self.stat()?;
-        Some((stat.started, !matches!(stat.state, b'Z' | b'X')))
+        Some((stat.started, stat.runs()))
     }
 
     /// Clock ticks in a second.
@@ -159,54 +194,37 @@ impl AsFd for Pidfd {
     }
 }
 
-/// What /proc/PID/stat says of a process.
-pub(super) struct Stat {
-    pub(super) state: u8,
-    pub(super) group: i32,
-    pub(super) session: i32,
-    started: u64,
-    exit_code: i32,
-}
-
-impl Stat {
-    pub(super) fn read(pid: Pid) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        // The name in field 2 may hold anything, also brackets; the last one ends it.
-        let end = text.iter().rposition(|&byte| byte == b')')?;
-        let fields: Vec<&str> = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
-        Some(Self {
-            state: *fields.first()?.as_bytes().first()?,
-            group: fields.get(5 - 3)?.parse().ok()?,
-            session: fields.get(6 - 3)?.parse().ok()?,
-            started: fields.get(22 - 3)?.parse().ok()?,
-            exit_code: fields.get(52 - 3)?.parse().ok()?,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command};
+
     use super::*;
 
     #[test]
-    fn the_name_of_a_process_may_hold_anything() {
-        let rest = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
-        for name in ["sleep", "a) Z 1 (b", "new\nline", "\u{fffd}"] {
-            let stat = Stat::parse(format!("7 ({name}) S {rest}\n").as_bytes()).unwrap();
-            assert_eq!((stat.state, stat.group, stat.session), (b'S', 5, 6), "{name}");
-            assert_eq!((stat.started, stat.exit_code), (22, 52), "{name}");
-        }
-        let stat = Stat::parse([b"7 (\xff) Z ".as_slice(), rest.as_bytes()].concat().as_slice()).unwrap();
-        assert_eq!(stat.state, b'Z');
-    }
-
-    #[test]
-    fn a_line_that_is_too_short_says_nothing() {
-        for text in ["", "7", "7 (x)", "7 (x) S", "7 (x) S 1 2 3"] {
-            assert!(Stat::parse(text.as_bytes()).is_none(), "{text}");
-        }
+    fn what_is_left_of_a_group_that_it_did_not_lead_is_found() {
+        let sleep = |group: i32| Command::new("sleep").arg("1000").process_group(group).spawn().unwrap();
+        let mut leader = sleep(0);
+        let group = i32::try_from(leader.id()).unwrap();
+        let (mut member, mut left, mut other) = (sleep(group), sleep(group), sleep(0));
+        let process = Pidfd::open(Pid::from_raw(i32::try_from(member.id()).unwrap())).unwrap();
+        // Those that are left were started a clock tick before the end at least, or they might be strangers.
+        let tick = std::time::Duration::from_nanos(1_000_000_000 / Pidfd::ticks_a_second());
+        std::thread::sleep(2 * tick);
+        process.signal(Target::Process, Signal::SIGKILL).unwrap();
+        member.wait().unwrap();
+        assert!(!process.is_unreaped());
+        process.signal(Target::Group, Signal::SIGKILL).unwrap();
+        // How it ended within so many ticks; then it is ended.
+        let ended = |process: &mut Child, ticks: u32| {
+            let status = (0..ticks).find_map(|_| {
+                std::thread::sleep(tick);
+                process.try_wait().unwrap()
+            });
+            process.kill().and_then(|()| process.wait()).unwrap();
+            status.and_then(|status| status.signal())
+        };
+        let ends = [ended(&mut leader, 500), ended(&mut left, 500), ended(&mut other, 1)];
+        assert_eq!(ends, [Some(libc::SIGKILL), Some(libc::SIGKILL), None], "another group is not meant");
     }
 }

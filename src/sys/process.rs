@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::pidfd::Stat;
+use super::proc_stat::{ProcStat, all_processes};
 use crate::policy::Ended;
 
 /// Which side of a fork this is.
@@ -65,14 +65,11 @@ pub fn session() -> Pid {
 /// session.
 pub fn end_group_of_dead(leader: Pid, session: Pid) {
     let is_left = |pid: Pid| {
-        Stat::read(pid).is_some_and(|stat| {
-            (stat.group, stat.session) == (leader.as_raw(), session.as_raw()) && !matches!(stat.state, b'Z' | b'X')
-        })
+        ProcStat::read(pid)
+            .is_some_and(|stat| (stat.group, stat.session) == (leader.as_raw(), session.as_raw()) && stat.runs())
     };
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
     // As long as one of them lives the number is the group's. The kernel signals all of them at once.
-    if pids.into_iter().any(is_left) {
+    if all_processes().any(is_left) {
         let _ = kill(leader, Target::Group, Signal::SIGKILL);
     }
 }
@@ -90,9 +87,37 @@ pub struct Reaped {
     pub cpu_us: (u64, u64),
 }
 
-/// Reaps one child that has ended, if there is one, whichever it is. `before` is called with its pid while it is
-/// still a zombie, so that its pid, and the process group of that number, is still its own.
-pub fn reap_next(before: impl FnOnce(Pid)) -> Option<Reaped> {
+/// Reaps one child that has ended, if there is one, whichever it is. `before`, where it is given, is called with its
+/// pid while it is still a zombie, so that its pid, and the process group of that number, is still its own.
+pub fn reap_next(before: Option<impl FnOnce(Pid)>) -> Option<Reaped> {
+    let which = match before {
+        Some(before) => {
+            let zombie = zombie()?;
+            before(zombie);
+            zombie.as_raw()
+        }
+        None => -1, // any
+    };
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointers are to values of ours, and all-zero bytes are a valid rusage.
+    let (pid, usage) = unsafe {
+        let pid = libc::wait4(which, &raw mut status, libc::WNOHANG, usage.as_mut_ptr());
+        (pid, usage.assume_init())
+    };
+    let micros = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+    };
+    (pid > 0).then(|| Reaped {
+        pid: Pid::from_raw(pid),
+        ended: ended(status),
+        peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        cpu_us: (micros(usage.ru_utime), micros(usage.ru_stime)),
+    })
+}
+
+/// A child that has ended and was not reaped yet.
+fn zombie() -> Option<Pid> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: all-zero bytes are a valid siginfo; without a child to report the pid in it stays 0 (waitid(2)).
     let pid = unsafe {
@@ -102,26 +127,7 @@ pub fn reap_next(before: impl FnOnce(Pid)) -> Option<Reaped> {
         }
         info.assume_init().si_pid()
     };
-    if pid == 0 {
-        return None;
-    }
-    before(Pid::from_raw(pid));
-    let mut status = 0;
-    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the pointers are to values of ours, and all-zero bytes are a valid rusage.
-    let (got, usage) = unsafe {
-        let got = libc::wait4(pid, &raw mut status, libc::WNOHANG, usage.as_mut_ptr());
-        (got, usage.assume_init())
-    };
-    let micros = |time: libc::timeval| {
-        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
-    };
-    (got == pid).then(|| Reaped {
-        pid: Pid::from_raw(pid),
-        ended: ended(status),
-        peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
-        cpu_us: (micros(usage.ru_utime), micros(usage.ru_stime)),
-    })
+    (pid != 0).then(|| Pid::from_raw(pid))
 }
 
 /// What a wait status says.
@@ -135,19 +141,26 @@ pub(super) fn ended(status: i32) -> Ended {
     }
 }
 
-/// The kernel is to send KILL to the calling process when its parent dies. Async-signal-safe.
-pub fn set_ended_by_parent() {
+/// The kernel is to send KILL to the calling process when its parent dies, which has this pid. Where it is dead already,
+/// the calling process ends at once. Async-signal-safe.
+pub(super) fn end_with(parent: Pid) {
     // SAFETY: takes plain numbers. It cannot fail for a signal that exists.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if nix::unistd::getppid() != parent {
+        // It died before the kernel was told of it.
+        // SAFETY: ends this copy of the process without running what the original registered for its exit.
+        unsafe { libc::_exit(127) };
+    }
 }
 
 /// The program of this command gets KILL when the process that started it dies.
 pub fn ends_with_parent(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
-    // SAFETY: the closure makes one system call, which is async-signal-safe.
+    let parent = Pid::this();
+    // SAFETY: the closure makes system calls only, which are async-signal-safe.
     unsafe {
-        command.pre_exec(|| {
-            set_ended_by_parent();
+        command.pre_exec(move || {
+            end_with(parent);
             Ok(())
         })
     };

@@ -1,6 +1,7 @@
 //! A program with its arguments, laid out for execve(2) ahead of time, so that a start has nothing to allocate.
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -14,6 +15,8 @@ pub struct Program {
     argv: Vec<*const c_char>,
     /// What to try, in this order: the word itself if it has a slash, else it in every folder of PATH.
     candidates: Vec<CString>,
+    /// Executed instead of them: an open file, whatever its name leads to by now.
+    file: Option<OwnedFd>,
 }
 
 impl Program {
@@ -38,7 +41,19 @@ impl Program {
                 .collect()
         };
         let argv = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
-        Some(Self { words, argv, candidates })
+        Some(Self { words, argv, candidates, file: None })
+    }
+
+    /// Lays out a command for an open file. `None`: there is no first word, or a word holds a NUL.
+    #[must_use]
+    pub fn of_file(file: OwnedFd, words: &[OsString]) -> Option<Self> {
+        Some(Self { candidates: Vec::new(), file: Some(file), ..Self::new(words, None)? })
+    }
+
+    /// The same file with other words.
+    #[must_use]
+    pub fn with_words(self, words: &[OsString]) -> Option<Self> {
+        Self::of_file(self.file?, words)
     }
 
     /// One of the files that are tried.
@@ -51,6 +66,10 @@ impl Program {
     /// candidate that it is about. A file that may not be executed is passed over for one further on in PATH, as
     /// execvp(3) does, but no shell is ever tried. Async-signal-safe.
     pub(super) fn exec(&self) -> (Errno, u16) {
+        if let Some(file) = self.file.as_ref() {
+            // SAFETY: the process's own environment ends with a null.
+            return (unsafe { self.exec_file(file, environ) }, u16::MAX);
+        }
         let mut refused = (Errno::ENOENT, if self.candidates.len() == 1 { 0 } else { u16::MAX });
         for (number, candidate) in (0..).zip(&self.candidates) {
             // SAFETY: the argument vector ends with a null and its strings live as long as `self`; the environment
@@ -63,6 +82,35 @@ impl Program {
             }
         }
         refused
+    }
+
+    /// Replaces this process by the program of an open file, with one more variable (`NAME=VALUE`) in its environment.
+    /// Returns only if that failed, with the reason.
+    pub fn replace_process(&self, variable: &CStr) -> Errno {
+        let Some(file) = self.file.as_ref() else { return Errno::EBADF };
+        let mut environment = Vec::new();
+        // SAFETY: the process's own environment ends with a null, and nothing changes it meanwhile: there is one thread.
+        unsafe {
+            let mut next = environ;
+            while !(*next).is_null() {
+                environment.push(*next);
+                next = next.add(1);
+            }
+        }
+        environment.extend([variable.as_ptr(), std::ptr::null()]);
+        // SAFETY: the environment's strings live on, and it ends with a null.
+        unsafe { self.exec_file(file, environment.as_ptr()) }
+    }
+
+    /// execveat(2) of the file itself. Async-signal-safe.
+    unsafe fn exec_file(&self, file: &OwnedFd, environment: *const *const c_char) -> Errno {
+        // SAFETY: the argument vector ends with a null and its strings live as long as `self`; the caller answers for
+        // the environment.
+        unsafe {
+            let (argv, flags) = (self.argv.as_ptr(), libc::AT_EMPTY_PATH);
+            libc::syscall(libc::SYS_execveat, file.as_raw_fd(), c"".as_ptr(), argv, environment, flags);
+        }
+        Errno::last()
     }
 }
 

@@ -32,6 +32,9 @@ struct KernelAction {
     words: [u64; 4],
 }
 
+/// So many signals are read with one call. All five kinds at once are rare.
+const AT_ONCE: usize = 4;
+
 /// The kernel knows so many signals (signal(7)).
 const LAST_SIGNAL: libc::c_int = 64;
 
@@ -102,17 +105,25 @@ impl Signals {
     /// Reads all that have come; none is left behind.
     #[must_use]
     pub fn take(&mut self) -> Wakeup {
+        const ONE: usize = size_of::<libc::signalfd_siginfo>();
         let mut wakeup = Wakeup::default();
-        while let Ok(Some(info)) = self.fd.read_signal() {
-            match i32::try_from(info.ssi_signo).unwrap_or(0) {
-                libc::SIGTERM | libc::SIGINT => wakeup.terminate = true,
-                libc::SIGHUP => wakeup.reload = true,
-                libc::SIGCHLD => wakeup.child = true,
-                libc::SIGIO => wakeup.directory = true,
-                _ => {}
+        let mut bytes = [0; AT_ONCE * ONE];
+        loop {
+            let length = nix::unistd::read(&self.fd, &mut bytes).unwrap_or(0);
+            for info in bytes[..length].chunks_exact(ONE) {
+                // The signal's number is the first thing in it (signalfd(2)).
+                match u32::from_ne_bytes([info[0], info[1], info[2], info[3]]).cast_signed() {
+                    libc::SIGTERM | libc::SIGINT => wakeup.terminate = true,
+                    libc::SIGHUP => wakeup.reload = true,
+                    libc::SIGCHLD => wakeup.child = true,
+                    libc::SIGIO => wakeup.directory = true,
+                    _ => {}
+                }
+            }
+            if length < bytes.len() {
+                return wakeup; // there are no more
             }
         }
-        wakeup
     }
 }
 

@@ -3,6 +3,7 @@
 //! The child is a copy of a process with one thread, so it could do anything; it does only what cannot block for
 //! long, and allocates nothing, so that the way from a death to the next exec stays short.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -19,21 +20,21 @@ use super::{Program, boot_ns};
 pub enum Step {
     /// Joining a process group, or a session, of its own.
     Group = 1,
-    /// Giving the program clean signals.
-    Signals = 2,
     /// Opening `__stdout`; the program gets /dev/null instead.
-    Stdout = 3,
+    Stdout = 2,
     /// Opening `__stderr`; the program gets /dev/null instead.
-    Stderr = 4,
+    Stderr = 3,
     /// Writing the claim; the program starts all the same.
-    Claim = 5,
+    Claim = 4,
+    /// Giving the program clean signals.
+    Signals = 5,
     /// Executing the program.
     Exec = 6,
 }
 
 impl Step {
     /// Every step, in its order.
-    pub const ALL: [Self; 6] = [Self::Group, Self::Signals, Self::Stdout, Self::Stderr, Self::Claim, Self::Exec];
+    pub const ALL: [Self; 6] = [Self::Group, Self::Stdout, Self::Stderr, Self::Claim, Self::Signals, Self::Exec];
 
     /// The step with this number.
     #[must_use]
@@ -84,13 +85,20 @@ pub enum Output<'a> {
     Files(BorrowedFd<'a>),
     /// Nowhere: to where stdin comes from, which for supervise is /dev/null.
     Null,
+    /// It is asked something: stdin and stdout are these, and what it says on stderr goes nowhere.
+    Dialogue {
+        /// Its stdin.
+        question: BorrowedFd<'a>,
+        /// Its stdout.
+        answer: BorrowedFd<'a>,
+    },
 }
 
 /// Gives the whole claim block in the child, from its pid and a time on the clock of [`boot_ns`] that is not before
 /// its fork. Must not allocate.
 pub trait StampClaim {
-    /// The block, stamped.
-    fn stamp(&mut self, pid: u32, boot_ns: u64) -> &[u8];
+    /// The block, stamped, in two pieces.
+    fn stamp(&mut self, pid: u32, boot_ns: u64) -> [&[u8]; 2];
 }
 
 /// A program to be started.
@@ -118,15 +126,14 @@ pub struct Launched {
     pub report: OwnedFd,
 }
 
-/// Forks, and lets the child take its steps. stdin is the caller's (supervise's own is /dev/null).
+/// Forks, and lets the child take its steps. stdin is the caller's (supervise's own is /dev/null), but in a dialogue.
 ///
 /// # Errors
 /// The pipe or the fork was refused; there is no child.
 pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
     let (report, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-    // SAFETY: this process has one thread, so the child finds every lock of the C library free; and it makes system
-    // calls only.
-    match Errno::result(unsafe { libc::fork() })? {
+    // SAFETY: the child makes system calls only, and then becomes another program or ends.
+    match unsafe { fork_bare() }? {
         0 => {
             let failed = run_child(&mut launch, tell.as_fd());
             send(tell.as_fd(), failed);
@@ -144,6 +151,26 @@ pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
     }
 }
 
+/// Forks without what the C library does besides for a child that goes on in the same program: of that nothing is
+/// needed here, and every page that it writes to is copied for it.
+///
+/// # Safety
+/// Until it executes another program or ends, the child makes system calls only: to the C library it is still its
+/// parent.
+unsafe fn fork_bare() -> Result<libc::pid_t, Errno> {
+    // SAFETY: all-zero bytes ask for nothing.
+    let mut plain = unsafe { std::mem::zeroed::<libc::clone_args>() };
+    plain.exit_signal = libc::SIGCHLD.unsigned_abs().into();
+    // SAFETY: without a stack and shared memory it is a fork, which goes on here with a copy of everything.
+    let forked = unsafe { libc::syscall(libc::SYS_clone3, &raw const plain, size_of_val(&plain)) };
+    match Errno::result(forked) {
+        // Before Linux 5.3, and where a container's filter does not know it.
+        // SAFETY: this process has one thread, so the child finds every lock of the C library free.
+        Err(Errno::ENOSYS | Errno::EPERM) => Errno::result(unsafe { libc::fork() }),
+        other => other.map(|pid| libc::pid_t::try_from(pid).unwrap_or(0)),
+    }
+}
+
 /// The child's line of steps; returns the one that failed.
 fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
     let failed = |step| move |errno| Report { step, errno, file: 0 };
@@ -154,17 +181,8 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
             nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(failed(Step::Group))?;
         }
         if let Some(parent) = launch.ends_with_parent {
-            super::set_ended_by_parent();
-            if nix::unistd::getppid() != parent {
-                // It died before it was told of.
-                // SAFETY: ends this copy of the process without running what the original registered for its exit.
-                unsafe { libc::_exit(127) };
-            }
+            super::process::end_with(parent);
         }
-        let hup = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: neither disposition has code of ours. All other signals have the default already.
-        unsafe { libc::signal(libc::SIGHUP, hup) };
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(failed(Step::Signals))?;
         match launch.output {
             Output::Inherit => {}
             Output::Files(dir) => {
@@ -176,17 +194,32 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
                 libc::dup2(0, 1);
                 libc::dup2(0, 2);
             },
+            // SAFETY: system calls on plain numbers.
+            Output::Dialogue { question, answer } => unsafe {
+                libc::dup2(0, 2);
+                libc::dup2(answer.as_raw_fd(), 1);
+                libc::dup2(question.as_raw_fd(), 0);
+            },
         }
         if let Some((file, claim)) = launch.claim.as_mut() {
             let block = claim.stamp(std::process::id(), boot_ns());
-            // SAFETY: writes from a slice that is alive.
-            let written = unsafe { libc::pwrite(file.as_raw_fd(), block.as_ptr().cast(), block.len(), 0) };
-            if usize::try_from(written) != Ok(block.len()) {
-                let errno = if written < 0 { Errno::last() } else { Errno::ENOSPC };
+            let size = block[0].len() + block[1].len();
+            let written = nix::sys::uio::pwritev(file, &block.map(IoSlice::new), 0);
+            if written != Ok(size) {
+                let errno = written.err().unwrap_or(Errno::ENOSPC);
                 send(tell, Report { step: Step::Claim, errno, file: 0 });
+                forget_file_limit();
             }
         }
-        Ok(())
+        let hup = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: neither disposition has code of ours. All other signals have the default already.
+        unsafe {
+            let mut action = std::mem::zeroed::<libc::sigaction>();
+            action.sa_sigaction = hup;
+            libc::sigaction(libc::SIGHUP, &raw const action, std::ptr::null_mut());
+        }
+        // Behind the last write: before, a limit on file sizes is an error (setrlimit(2)) and not the end of the child.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(failed(Step::Signals))
     };
     match steps(launch) {
         Ok(()) => {
@@ -194,6 +227,15 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
             Report { step: Step::Exec, errno, file }
         }
         Err(report) => report,
+    }
+}
+
+/// A write beyond the limit on file sizes has left a signal behind, which is blocked: it is dropped.
+fn forget_file_limit() {
+    // SAFETY: neither disposition has code of ours; a signal that is ignored is dropped though it is blocked (signal(7)).
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
     }
 }
 

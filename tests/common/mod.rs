@@ -6,17 +6,30 @@
 
 mod acts;
 mod call;
+mod clients;
+mod kernel;
+mod mounts;
 mod process;
 mod report;
 mod sandbox;
 mod status_dir;
 mod wait;
+#[cfg(target_arch = "x86_64")]
+mod wall_clock;
 
 pub(crate) use acts::{Mark, log_texts};
 pub(crate) use call::{Foreground, Output};
+pub(crate) use clients::client_program;
+pub(crate) use kernel::{NO_PIDFD_GET_INFO, Refused, can_refuse, no_links, refusing, without_proc};
+#[allow(unused_imports, reason = "tests of alarms use the rest")]
+pub(crate) use mounts::{Mount, with_mounts, with_status_on_a_small_disk};
 pub(crate) use process::{Pid, alive, is_root, process_stat, signal};
 #[allow(unused_imports, reason = "named by tests that keep one")]
 pub(crate) use report::Report;
-pub(crate) use sandbox::{Sandbox, service_program, supervise_program};
+pub(crate) use sandbox::{Sandbox, copy_program, example, service_program, supervise_program};
 pub(crate) use status_dir::{Record, STATE_KEYS, StatusDir, decode_record};
-pub(crate) use wait::{eventually, eventually_some, skip, with_status_on_a_small_disk};
+#[allow(unused_imports, reason = "tests of alarms use the rest")]
+pub(crate) use wait::{after_a_delay, eventually, eventually_some, skip};
+#[cfg(target_arch = "x86_64")]
+#[allow(unused_imports, reason = "not every test program sets the clock")]
+pub(crate) use wall_clock::run_with_wall_clock;

@@ -20,10 +20,15 @@ pub(crate) fn supervise_program() -> PathBuf {
 
 /// The service of the tests, which cargo builds as an example.
 pub(crate) fn service_program() -> PathBuf {
-    let program = supervise_program().with_file_name("examples").join("service");
+    example("service")
+}
+
+/// Another program of the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let program = supervise_program().with_file_name("examples").join(name);
     assert!(
         program.exists(),
-        "{} is not there: `cargo test` builds it, and so does `cargo build --example service`",
+        "{} is not there: `cargo test` builds it, and so does `cargo build --examples`",
         program.display()
     );
     program
@@ -86,13 +91,19 @@ impl Sandbox {
         self.write("supervise.conf", text);
     }
 
+    /// Copies a program into the sandbox, under this name.
+    #[track_caller]
+    pub(crate) fn bring(&self, program: &Path, name: &str) {
+        copy_program(program, &self.path(name));
+    }
+
     /// Makes all of the sandbox another user's, for tests that root runs as somebody else. The programs are copied in,
     /// because that user may not be able to enter the folder they were built in.
     #[track_caller]
     pub(crate) fn give_to(&self, uid: u32) {
         fs::remove_file(self.path("service")).expect("the link is there");
         for (program, name) in [(service_program(), "service"), (supervise_program(), "supervise")] {
-            fs::copy(&program, self.path(name)).unwrap_or_else(|e| panic!("unable to copy {}: {e}", program.display()));
+            self.bring(&program, name);
         }
         let root = self.root.path();
         for path in [root.to_owned(), root.join("calls"), self.path(""), self.path("service"), self.path("supervise")] {
@@ -103,7 +114,10 @@ impl Sandbox {
     /// A command line for any program that is to run in this sandbox.
     pub(crate) fn program(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.current_dir(self.path("")).env(MARK, &self.mark).env("SVALARM_TEST_SLOTS", &self.mark);
+        command
+            .current_dir(self.path(""))
+            .env(MARK, &self.mark)
+            .env("SVALARM_TEST_SLOTS", self.root.path().join("slots"));
         command
     }
 
@@ -169,6 +183,14 @@ impl Sandbox {
         }
         text
     }
+}
+
+/// Copies a program, by another process: a file that this one has open for writing could not be executed (ETXTBSY), also
+/// where it is a child just forked by another test that has it open.
+#[track_caller]
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status().expect("cp is there");
+    assert!(copied.success(), "cp {} {}", from.display(), to.display());
 }
 
 /// One line a file, and the content of those that tests look at.

@@ -1,11 +1,8 @@
 //! Waiting for facts, never for a time.
 
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use super::{Pid, Sandbox, alive, is_root};
+use super::{Pid, Sandbox, alive};
 
 /// How long a fact may take to become true. Far longer than any takes, because the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(15);
@@ -19,10 +16,22 @@ pub(crate) fn eventually(sandbox: &Sandbox, what: &str, mut fact: impl FnMut() -
     eventually_some(sandbox, what, || fact().then_some(()))
 }
 
+/// The same for what comes after a delay of the program's own, which is up to 12 s before a second attempt.
+#[track_caller]
+#[allow(dead_code, reason = "not every test program waits for one")]
+pub(crate) fn after_a_delay(sandbox: &Sandbox, what: &str, mut fact: impl FnMut() -> bool) {
+    within(LIMIT * 3, sandbox, what, || fact().then_some(()));
+}
+
 /// Waits until `fact` is there, and returns it.
 #[track_caller]
-pub(crate) fn eventually_some<T>(sandbox: &Sandbox, what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
-    let limit = Instant::now() + LIMIT;
+pub(crate) fn eventually_some<T>(sandbox: &Sandbox, what: &str, fact: impl FnMut() -> Option<T>) -> T {
+    within(LIMIT, sandbox, what, fact)
+}
+
+#[track_caller]
+fn within<T>(limit: Duration, sandbox: &Sandbox, what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
+    let limit = Instant::now() + limit;
     loop {
         if let Some(value) = fact() {
             return value;
@@ -121,43 +130,5 @@ impl Sandbox {
     #[track_caller]
     pub(crate) fn until_ended(&self) {
         eventually(self, "supervise has ended", || self.lock_holders().is_empty());
-    }
-}
-
-/// Runs a test in a thread that has a mount namespace of its own, with a tmpfs of so many KiB as the sandbox's
-/// `status`. All that the test starts from there sees it too, and nobody else. Only root can do that.
-pub(crate) fn with_status_on_a_small_disk(sandbox: &Sandbox, kib: u32, test: impl FnOnce() + Send) {
-    if !is_root() {
-        return skip("only root can mount");
-    }
-    let folder = sandbox.path("status");
-    std::fs::create_dir(&folder).expect("the sandbox is writable");
-    let folder = CString::new(folder.as_os_str().as_bytes()).expect("no NUL in a path");
-    let options = CString::new(format!("size={kib}k,mode=755")).expect("no NUL in it");
-    let enter = move || {
-        let none = std::ptr::null();
-        // SAFETY: the arguments are numbers and C strings that outlive the calls. A thread may have a mount
-        // namespace (and with it a current folder) of its own; see unshare(2).
-        let failed = unsafe {
-            libc::unshare(libc::CLONE_NEWNS) != 0
-                || libc::mount(c"none".as_ptr(), c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) != 0
-                || libc::mount(c"none".as_ptr(), folder.as_ptr(), c"tmpfs".as_ptr(), 0, options.as_ptr().cast()) != 0
-        };
-        failed.then(std::io::Error::last_os_error)
-    };
-    let run = move || match enter() {
-        Some(error) => skip(&format!("no small disk can be mounted: {error}")),
-        None => {
-            let result = catch_unwind(AssertUnwindSafe(test));
-            if let Err(panic) = result {
-                // What the sandbox prints when it is dropped is seen from outside, where there is no such disk.
-                eprintln!("{}", sandbox.dump());
-                resume_unwind(panic);
-            }
-        }
-    };
-    let result = std::thread::scope(|scope| scope.spawn(run).join());
-    if let Err(panic) = result {
-        resume_unwind(panic);
     }
 }

@@ -9,6 +9,7 @@
 //! alone LOCK FILE     holds the lock of LOCK for as long as it lives; appends "PID" to FILE if another holds it
 //! report FILE         writes what it was given by its parent to FILE (one `key value` a line), all at once
 //! child               forks a child that stays in the process group and waits; prints "child PID"
+//! bomb                forks for ever, and so does every child
 //! chdir FOLDER        changes the current folder
 //! ignore NAME         ignores a signal, e.g. TERM; so does a `child` forked later
 //! core                raises its soft limit for core files to the hard one
@@ -17,6 +18,8 @@
 //! until NAME          waits for a signal, then goes on; prints "got NAME" for each that comes
 //! signals             waits for signals for ever, and prints "got NAME" for each
 //! limit PID NAME SOFT sets the soft limit `nproc`, `nofile` or `fsize` of another process; `max` is its hard limit
+//! keep WORD...        runs the rest of the words as a program, and is the parent of what that leaves behind, which it
+//!                     does not reap before USR1 comes; prints "reaped" then
 //! kill NAME           kills itself by a signal, with its default action
 //! exit CODE           exits
 //! wait                waits for ever, with the signals as they were given to it
@@ -102,6 +105,12 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             }
             "report" => publish(&word(), &given),
             "child" => fork_child(),
+            "bomb" => loop {
+                // SAFETY: this process has one thread, so a forked copy of it may do anything.
+                if unsafe { libc::fork() } == -1 {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            },
             "chdir" => std::env::set_current_dir(word()).unwrap_or_else(|e| fail(&format!("chdir: {e}"))),
             "ignore" => {
                 let signal = number(&word());
@@ -129,6 +138,7 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
                 let (pid, name, soft) = (word(), word(), word());
                 set_limit(decimal(&pid) as i32, &name, &soft);
             }
+            "keep" => keep(words.collect()),
             "kill" => kill_itself(number(&word())),
             "exit" => process::exit(decimal(&word()) as i32),
             "wait" => wait(),
@@ -334,6 +344,25 @@ fn set_limit(pid: i32, name: &str, soft: &str) {
     // SAFETY: `limit` is initialised and only read.
     if unsafe { libc::prlimit(pid, resource, &limit, ptr::null_mut()) } != 0 {
         fail(&format!("prlimit: {}", std::io::Error::last_os_error()));
+    }
+}
+
+fn keep(words: Vec<String>) -> ! {
+    let usr1 = only(libc::SIGUSR1);
+    // SAFETY: a system call that takes numbers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    let (program, arguments) = words.split_first().unwrap_or_else(|| fail("keep: nothing to run"));
+    if let Err(e) = process::Command::new(program).args(arguments).spawn() {
+        fail(&format!("{program}: {e}"));
+    }
+    set_mask(libc::SIG_BLOCK, &usr1);
+    loop {
+        // SAFETY: the set is initialised, and nothing but the pid is asked for.
+        unsafe {
+            libc::sigwaitinfo(&usr1, ptr::null_mut());
+            while libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) > 0 {}
+        }
+        print(1, "reaped");
     }
 }
 

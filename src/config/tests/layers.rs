@@ -125,6 +125,7 @@ fn rules_for_the_policy() {
             hook: Some(HookRules { reset: Some(seconds(4)), timeout: seconds(9) }),
         }
     );
+    assert!(rules("alarm_recovered : yes", None).recovered);
     assert_eq!(rules("", Some(None)).hook, Some(HookRules { reset: None, timeout: seconds(60) }));
     assert_eq!(rules("", Some(Some(Duration::ZERO))).hook.unwrap().reset, None);
     for item in ["alarm_exec : a", "alarm_webhook : http://h"] {

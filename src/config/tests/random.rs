@@ -31,56 +31,22 @@ fn likely_text() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|lines| lines.into_iter().flat_map(|(line, end)| [line, end.into()].concat()).collect())
 }
 
-fn check(text: &[u8]) -> Result<(), TestCaseError> {
-    let conf = parse(text);
-    let lines = text.split(|byte| *byte == b'\n').count();
-    for problem in conf.problems() {
-        prop_assert!((1..=lines).contains(&problem.line), "{}", problem);
-        prop_assert!(!problem.to_string().contains(char::is_control), "{}", problem);
-    }
-    prop_assert!(conf.problems().is_sorted_by_key(|problem| problem.line));
-    let mut modules: Vec<_> = conf.modules().collect();
-    modules.extend([&b"global"[..], b"web", b"elsewhere", b""]);
-    for module in modules {
-        let resolved = conf.resolve(module);
-        prop_assert!(resolved.problems.iter().all(|problem| conf.problems().contains(problem)));
-        let settings = &resolved.settings;
-        prop_assert!(settings.pacing >= std::time::Duration::from_millis(100));
-        prop_assert!(settings.log_max_size > 0 && settings.alarm_gsm.len() <= 10);
-        prop_assert!(settings.rules(None).window.is_some() || settings.alarm_mail.is_empty());
-        let mut again = b"[web]\n".to_vec();
-        for (name, value) in settings.describe() {
-            prop_assert!(!value.contains(char::is_control));
-            again.extend_from_slice(format!("{name} : {value}\n").as_bytes());
-        }
-        // What --check shows is a configuration that gives the same, but for bytes that are not UTF-8.
-        if std::str::from_utf8(text).is_ok() && !again.windows(2).any(|pair| pair == b"\\x") {
-            let (read_again, problems) = web(&again);
-            prop_assert_eq!(told(&problems), [""; 0]);
-            prop_assert_eq!(&read_again, settings);
-        }
-    }
-    Ok(())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_are_parsed(text in prop::collection::vec(any::<u8>(), 0..2000)) {
-        check(&text)?;
+        crate::fuzzing::conf(&text);
     }
 
     #[test]
     fn any_likely_text_is_parsed(text in likely_text()) {
-        check(&text)?;
+        crate::fuzzing::conf(&text);
     }
 
     #[test]
     fn any_command_is_split(text in prop::collection::vec(any::<u8>(), 0..200)) {
-        let (words, uneven) = split_words(&text);
-        prop_assert!(!uneven || text.contains(&b'\'') || text.contains(&b'"'));
-        prop_assert!(!words.is_empty() || text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\\')));
+        crate::fuzzing::words(&text);
     }
 
     #[test]

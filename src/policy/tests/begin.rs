@@ -106,3 +106,23 @@ fn a_window_that_is_over_is_not_taken_over() {
     let (bench, _) = successor(ledger, Found::Alive, rules());
     assert_eq!(bench.window(), None);
 }
+
+/// Nobody counts so far, but a claim may say that somebody did.
+#[test]
+fn counts_that_are_full_stay_full() {
+    let mut bench = Bench::new(rules());
+    let opened = bench.now.moment;
+    let taken = Ledger {
+        starts: u64::MAX,
+        exits: u64::MAX,
+        hook_count: u32::MAX,
+        window: Some(Window { opened, opened_at: bench.now.stamp, exits: u32::MAX, coredumps: u32::MAX }),
+        ..Ledger::default()
+    };
+    bench.send(Event::Begin { taken: Some(taken), found: Found::Alive });
+    bench.send(exit(CORE));
+    bench.wait(2.0);
+    bench.send(Event::Deadline);
+    let ledger = bench.policy.ledger();
+    assert_eq!((ledger.starts, ledger.exits, bench.window()), (u64::MAX, u64::MAX, Some((u32::MAX, u32::MAX))));
+}

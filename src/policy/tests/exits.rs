@@ -131,11 +131,14 @@ fn one_alarm_a_window() {
 #[test]
 fn the_window_ends_when_its_time_is_over() {
     let mut bench = Bench::up(rules());
+    bench.send(exit(CORE));
+    bench.wait(30.0);
     bench.send(exit(CRASH));
-    bench.wait(59.999);
+    bench.wait(29.999);
     bench.send(Event::Deadline);
-    assert_eq!(bench.window(), Some((1, 0)));
-    bench.deadline();
+    assert_eq!(bench.window(), Some((2, 1)));
+    bench.wait(0.001); // a later exit has not moved it
+    bench.send(Event::Deadline);
     assert_eq!(bench.window(), None);
     assert_eq!(bench.policy.next_deadline(), None, "nothing more to wake up for");
 }
@@ -314,4 +317,15 @@ fn a_signal_that_could_not_be_sent_explains_nothing_and_pauses_nothing() {
     bench.send(Event::NotSent(Sig::Kill));
     bench.send(exit(KILLED));
     assert!(!bench.last_expected());
+}
+
+#[test]
+fn down_explains_no_exit_of_the_next_run() {
+    let mut bench = Bench::up(rules());
+    bench.command(Command::Down);
+    bench.send(exit(TERMINATED));
+    assert_eq!(bench.policy.ledger().stopping, None, "a successor would stop the next run otherwise");
+    bench.command(Command::Up);
+    bench.wait(2.0);
+    assert_eq!(short(&bench.send(exit(CRASH))), "alarm+start");
 }

@@ -4,6 +4,7 @@
 mod begin;
 mod exits;
 mod properties;
+mod simulation;
 mod table;
 mod timing;
 
@@ -116,6 +117,7 @@ fn short(actions: &[Action]) -> String {
                 Action::Settle(_) => "settle".to_owned(),
                 Action::Tell(_) => return None,
                 Action::ReadConf => "read".to_owned(),
+                Action::Upgrade => "upgrade".to_owned(),
                 Action::Leave { gave_up: false } => "leave".to_owned(),
                 Action::Leave { gave_up: true } => "give-up".to_owned(),
             })

@@ -240,3 +240,10 @@ fn recovered_is_told_once_after_a_whole_window() {
     bench.wait(100.0);
     assert_eq!(short(&bench.send(Event::Deadline)), "", "it was not asked for in between");
 }
+
+#[test]
+fn a_refused_fork_ends_a_supervise_that_is_to_exit() {
+    let mut bench = Bench::up(rules());
+    bench.command(Command::Exit);
+    assert_eq!(short(&bench.send(Event::ForkRefused)), "leave");
+}

@@ -1,0 +1,4 @@
+//! `svok`: tells by its exit code whether a supervise lives.
+#![no_main]
+
+supervise::program!(supervise::commands::svok::main);

@@ -1,0 +1,41 @@
+//! The other end of the status directory: finds services, reads how they fare, and steers them.
+//!
+//! It knows nothing but the status directory, and never waits for a supervise that does not live.
+#![forbid(unsafe_code)]
+
+mod age;
+mod board;
+mod changes;
+mod effect;
+mod fare;
+mod follow;
+mod json;
+mod look;
+mod owner;
+mod process;
+mod rows;
+mod run;
+mod select;
+mod sight;
+mod steer;
+/// A table in columns, for any width.
+pub mod table;
+mod target;
+mod verb;
+mod watch;
+mod words;
+
+pub use age::age;
+pub use board::{Board, Line, STEPS, Sort};
+pub use changes::Changes;
+pub use fare::Fare;
+pub use follow::Followed;
+pub use json::json;
+pub use look::{Liveness, Look, Unreadable};
+pub use owner::{refusal, user_name};
+pub use process::Process;
+pub use rows::{COLUMNS, row, state_words, summary, time_since, tone};
+pub use select::{Service, find_all, root, select};
+pub use sight::{Level, Sight, State, Trouble};
+pub use steer::{Order, Outcome, steer, write_only};
+pub use verb::{Until, Verb};

@@ -1,0 +1,254 @@
+//! From the names on a command line to status directories.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use glob::{MatchOptions, Pattern};
+
+use crate::sys::why_io;
+use crate::text::escape;
+
+/// Folders inside folders are looked into so deep: module names have a slash or two.
+const DEPTH: usize = 16;
+
+/// One service: what it is called, and where its status directory is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Service {
+    /// Its name below the status root; of one that was named by its path, that path.
+    pub name: OsString,
+    /// Its status directory.
+    pub dir: PathBuf,
+}
+
+impl Service {
+    /// The name as it may be shown anywhere.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        escape(self.name.as_bytes())
+    }
+}
+
+/// The status root: what `--root` says, else `SUPERVISE_ROOT`, else `./status`.
+#[must_use]
+pub fn root(option: Option<PathBuf>) -> PathBuf {
+    let variable = || std::env::var_os("SUPERVISE_ROOT").filter(|value| !value.is_empty()).map(PathBuf::from);
+    option.or_else(variable).unwrap_or_else(|| PathBuf::from("./status"))
+}
+
+/// The services that were named, in the order of the names and none twice; without names all below `root`. A name is
+/// that of a module (`root`/NAME), else the path of a status directory, else a pattern for either.
+///
+/// # Errors
+/// A line for each name that names nothing; what the others name is not lost: it comes with them.
+pub fn select(root: &Path, names: &[OsString]) -> (Vec<Service>, Vec<String>) {
+    if names.is_empty() {
+        return match find_all(root) {
+            Ok(services) => (services, Vec::new()),
+            Err(error) => (Vec::new(), vec![error]),
+        };
+    }
+    let (mut services, mut errors) = (Vec::new(), Vec::new());
+    for name in names {
+        match named(root, name) {
+            Ok(found) => {
+                for service in found {
+                    if !services.contains(&service) {
+                        services.push(service);
+                    }
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    (services, errors)
+}
+
+fn named(root: &Path, name: &OsStr) -> Result<Vec<Service>, String> {
+    let trimmed = name.as_bytes().trim_ascii_end();
+    let end = trimmed.iter().rposition(|&byte| byte != b'/').map_or(trimmed.len().min(1), |last| last + 1);
+    let plain = OsStr::from_bytes(&trimmed[..end]);
+    let shown = escape(name.as_bytes());
+    if plain.is_empty() {
+        return Err("an empty name names no service".to_owned());
+    }
+    if !Path::new(plain).is_absolute() && root.join(plain).is_dir() {
+        return Ok(vec![Service { name: plain.to_owned(), dir: root.join(plain) }]);
+    }
+    if Path::new(plain).is_dir() {
+        return Ok(vec![Service { name: plain.to_owned(), dir: PathBuf::from(plain) }]);
+    }
+    let pattern = plain.to_str().filter(|text| text.contains(['*', '?', '[']));
+    let Some(pattern) = pattern else {
+        let missing =
+            |path: &Path| fs::metadata(path).err().map_or_else(|| "it is no folder".to_owned(), |e| why_io(&e));
+        let below = root.join(plain);
+        return Err(format!("{shown}: {}: {}", escape(below.as_os_str().as_bytes()), missing(&below)));
+    };
+    let found = matching(root, pattern)?;
+    if found.is_empty() { Err(format!("{shown}: no service has such a name")) } else { Ok(found) }
+}
+
+/// The services below the root whose names match, else the status directories whose paths do.
+fn matching(root: &Path, text: &str) -> Result<Vec<Service>, String> {
+    let pattern = Pattern::new(text).map_err(|error| format!("{}: {error}", escape(text.as_bytes())))?;
+    // As in a shell, except that a star may stand for a slash in a name: `web*` is web/a too.
+    let options = MatchOptions { require_literal_separator: false, ..MatchOptions::new() };
+    let mut found = find_all(root).unwrap_or_default();
+    found.retain(|service| service.name.to_str().is_some_and(|name| pattern.matches_with(name, options)));
+    if found.is_empty() {
+        let paths = glob::glob(text).into_iter().flatten().flatten();
+        found.extend(
+            paths.filter(|path| is_status_dir(path)).map(|dir| Service { name: dir.clone().into_os_string(), dir }),
+        );
+    }
+    Ok(found)
+}
+
+/// Every service below the root, by name: each folder that holds a `status` record or a `svcontrol`.
+///
+/// # Errors
+/// The root cannot be read. A folder below it that we may not read counts as a service: that it is there must be seen.
+pub fn find_all(root: &Path) -> Result<Vec<Service>, String> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(root).map_err(|error| {
+        format!("unable to read the status root {}: {}", escape(root.as_os_str().as_bytes()), why_io(&error))
+    })?;
+    let mut name = Vec::new();
+    walk(entries, root, &mut name, Way { depth: DEPTH, linked: false }, &mut found);
+    found.sort();
+    Ok(found)
+}
+
+/// How a folder was reached.
+#[derive(Clone, Copy)]
+struct Way {
+    /// How much deeper it may go.
+    depth: usize,
+    /// Through a link. Further links are not followed then: two of them can lead to each other.
+    linked: bool,
+}
+
+fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: &mut Vec<Service>) {
+    let (mut is_service, mut folders) = (false, Vec::new());
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        let file = entry.file_name();
+        if kind.is_dir() || (kind.is_symlink() && !way.linked && leads_on(&entry.path())) {
+            folders.push((file, kind.is_symlink()));
+        } else if file == "status" || file == "svcontrol" {
+            is_service = true;
+        }
+    }
+    if is_service && !name.is_empty() {
+        let name = OsString::from_vec(name.clone());
+        found.push(Service { dir: root.join(&name), name });
+    }
+    // Not into the spool of alarms, which has no services.
+    folders.retain(|(folder, _)| way.depth > 0 && !(is_service && folder == "alarms"));
+    for (folder, is_link) in folders {
+        let length = name.len();
+        if length > 0 {
+            name.push(b'/');
+        }
+        name.extend_from_slice(folder.as_bytes());
+        let dir = root.join(OsStr::from_bytes(name));
+        match fs::read_dir(&dir) {
+            Ok(entries) => {
+                let way = Way { depth: way.depth - 1, linked: way.linked || is_link };
+                walk(entries, root, name, way, found);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                found.push(Service { name: OsString::from_vec(name.clone()), dir });
+            }
+            Err(_) => {}
+        }
+        name.truncate(length);
+    }
+}
+
+/// Whether a link leads to a folder, and not to one that it is in itself.
+fn leads_on(link: &Path) -> bool {
+    let Ok(target) = fs::canonicalize(link) else { return false };
+    let here = link.parent().and_then(|folder| fs::canonicalize(folder).ok()).unwrap_or_default();
+    target.is_dir() && !here.starts_with(&target)
+}
+
+/// Whether a folder holds a `status` record or a `svcontrol`.
+fn is_status_dir(path: &Path) -> bool {
+    ["status", "svcontrol"].iter().any(|name| fs::symlink_metadata(path.join(name)).is_ok_and(|meta| !meta.is_dir()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A status root with these files in it.
+    fn root_with(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        root
+    }
+
+    fn names(found: &[Service]) -> Vec<String> {
+        found.iter().map(Service::shown).collect()
+    }
+
+    fn selected(root: &Path, wanted: &[&str]) -> (Vec<String>, usize) {
+        let wanted: Vec<OsString> = wanted.iter().map(OsString::from).collect();
+        let (found, errors) = select(root, &wanted);
+        (names(&found), errors.len())
+    }
+
+    #[test]
+    fn every_folder_with_a_record_or_a_fifo_is_a_service() {
+        let root = root_with(&[
+            "web/status",
+            "web/alarms/status",
+            "web/a/svcontrol",
+            "db/svcontrol",
+            "status/status",
+            "empty/other",
+            "folder/status/x",
+            "deep/er/still/status",
+            "README.md",
+            "svcontrol",
+        ]);
+        std::os::unix::fs::symlink("..", root.path().join("web/loop")).unwrap();
+        std::os::unix::fs::symlink("../db", root.path().join("empty/link")).unwrap();
+        std::os::unix::fs::symlink("../empty", root.path().join("db/back")).unwrap();
+        let found = find_all(root.path()).unwrap();
+        assert_eq!(names(&found), ["db", "deep/er/still", "empty/link", "status", "web", "web/a"]);
+        assert_eq!(found[0].dir, root.path().join("db"));
+        assert!(find_all(&root.path().join("none")).unwrap_err().contains("No such file"));
+    }
+
+    #[test]
+    fn a_name_is_a_module_a_path_or_a_pattern() {
+        let root = root_with(&["web/status", "web/a/status", "db1/status", "db2/status"]);
+        let root = root.path();
+        let path = root.join("db1").into_os_string().into_string().unwrap();
+        for (wanted, expected, errors) in [
+            (&["web"][..], &["web"][..], 0),
+            (&["db2", "db1", "db2/"], &["db2", "db1"], 0),
+            (&[path.as_str()], &[path.as_str()], 0),
+            (&["db*"], &["db1", "db2"], 0),
+            (&["web*"], &["web", "web/a"], 0),
+            (&["no", "web"], &["web"], 1),
+            (&["no*"], &[], 1),
+            (&["["], &[], 1),
+            (&[""], &[], 1),
+            (&[], &["db1", "db2", "web", "web/a"], 0),
+        ] {
+            let expected: Vec<String> = expected.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(selected(root, wanted), (expected, errors), "{wanted:?}");
+        }
+        let by_path = format!("{}/d*1", root.display());
+        assert_eq!(selected(root, &[&by_path]).0, [path]);
+    }
+}

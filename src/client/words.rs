@@ -1,0 +1,94 @@
+//! What is said of a failure: with the last words of supervise's log, or the file to look into.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
+
+use super::effect::{Failure, See};
+use super::fare::Fare;
+use super::steer::Outcome;
+use super::target::{Refusal, shown};
+use crate::statusdir::Directory;
+use crate::text::printable;
+
+const LOG: &str = "supervise.log.wf";
+/// The lines of a few turns are shorter than this.
+const ENOUGH: usize = 8192;
+
+/// The words of a failure, and where more stands. `log_before`: the [`log_length`] of before.
+pub(super) fn failure_words(failure: &Failure, dir: &Directory, log_before: u64) -> String {
+    let (words, at) = (&failure.words, shown(dir.path()));
+    match failure.see {
+        See::Nothing => words.clone(),
+        See::Stderr => format!("{words} (see {at}/__stderr)"),
+        See::Log => match failed_start(dir, log_before) {
+            Some(line) => format!("not started: {line} (see {at}/{LOG})"),
+            None => format!("{words} (see {at}/__stderr)"),
+        },
+    }
+}
+
+/// Why nobody can be told, with what the records say of the last supervise.
+pub(super) fn no_supervise(refusal: Refusal, last: Option<&Fare>) -> Outcome {
+    match refusal {
+        Refusal::NoSupervise(words) if last.is_some_and(Fare::gave_up) => {
+            Outcome::NoSupervise(format!("{words}: it gave up"))
+        }
+        refusal => refusal.into(),
+    }
+}
+
+/// How much of the warnings is there now: what is written later stands behind it.
+pub(super) fn log_length(dir: &Directory) -> u64 {
+    fstatat(dir, LOG, AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
+}
+
+/// What the log says since then of a start that failed. It says nothing where the service itself ended with the code of
+/// a failed exec.
+fn failed_start(dir: &Directory, since: u64) -> Option<String> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let log = File::from(openat(dir, LOG, flags, Mode::empty()).ok()?);
+    if !log.metadata().is_ok_and(|meta| meta.is_file()) {
+        return None;
+    }
+    let mut bytes = vec![0; ENOUGH];
+    let length = log.read_at(&mut bytes, since).ok()?;
+    let text = String::from_utf8_lossy(&bytes[..length]);
+    let told = |line: &str| Some(line.strip_prefix("[FATAL] ")?.split_once("  ")?.1.to_owned());
+    let what = text.lines().filter_map(told).find(|text| text.starts_with("unable to "))?;
+    // What follows there: `; restart in 0.9 s`.
+    Some(printable(what.rsplit_once("; ").map_or(what.as_str(), |(what, _)| what).as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{OpenOptions, write};
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_said_since_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(LOG);
+        write(&path, "[FATAL] 2026-11-21 01:25:00  unable to execute ./old: No such file; restart in 1.000 s\n")
+            .unwrap();
+        let dir = Directory::open(folder.path()).unwrap();
+        let since = log_length(&dir);
+        assert_eq!(failed_start(&dir, since), None);
+        let mut log = OpenOptions::new().append(true).open(&path).unwrap();
+        let new = "[WARNING] 2026-11-21 01:25:00  x\n[FATAL] 2026-11-21 01:25:00  unable to execute ./n\u{1b}; w: No; stays down\n";
+        log.write_all(new.as_bytes()).unwrap();
+        assert_eq!(failed_start(&dir, since).as_deref(), Some("unable to execute ./n\\x1b; w: No"));
+        let failure = Failure { words: "started, but exited again: code 127".to_owned(), see: See::Log };
+        let at = folder.path().display();
+        assert_eq!(
+            failure_words(&failure, &dir, since),
+            format!("not started: unable to execute ./n\\x1b; w: No (see {at}/supervise.log.wf)")
+        );
+        let nothing = log_length(&dir);
+        assert!(failure_words(&failure, &dir, nothing).ends_with(&format!("code 127 (see {at}/__stderr)")));
+    }
+}

@@ -1,0 +1,276 @@
+//! `svc alarms`: what is still to be delivered; `svc alarm`: alarms on and off, and a test.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::alarm_rows::{COLUMNS, row};
+use super::completions::names;
+use super::exit::{DONE, MISUSE, NOT_SO, SYSTEM};
+use super::terminal::{has_colours, say};
+use super::{alarm_test, delivery, steer};
+use crate::alarm::{self, Delivery, Kept, Place};
+use crate::client::table::{self, Row};
+use crate::client::{Service, refusal, select};
+use crate::statusdir::Directory;
+use crate::sys::{columns, why, why_io};
+use crate::text::printable;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Turns alarms on or off, or sends a test
+    #[command(subcommand)]
+    Alarm(Alarm),
+    /// The alarms that somebody has not got yet: lists them, shows one, delivers them now, drops one
+    Alarms(Alarms),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Alarm {
+    /// Unexpected exits raise alarms, and are counted
+    On(Switch),
+    /// They are neither counted nor alarmed
+    Off(Switch),
+    /// Sends a test to everybody who gets the alarms of a service, and says who has got it
+    Test(Test),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Switch {
+    /// Seconds that it may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    timeout: f64,
+    /// Does not wait until it is so
+    #[arg(long)]
+    no_wait: bool,
+    /// Modules, paths of status directories, or patterns
+    #[arg(value_name = "NAME", required = true, add = names())]
+    names: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Test {
+    /// Seconds that it may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    timeout: f64,
+    /// Modules, paths of status directories, or patterns
+    #[arg(value_name = "NAME", required = true, add = names())]
+    names: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Alarms {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Modules, paths of status directories, or patterns; all modules where none is named
+    #[arg(value_name = "NAME", add = names())]
+    names: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// One line for each
+    List {
+        /// Modules, paths of status directories, or patterns; all modules where none is named
+        #[arg(value_name = "NAME", add = names())]
+        names: Vec<OsString>,
+    },
+    /// What it says, and who has it
+    Show {
+        /// As `list` shows it; its beginning is enough
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Where to look for it; all modules where none is named
+        #[arg(value_name = "NAME", add = names())]
+        names: Vec<OsString>,
+    },
+    /// Delivers all of them now, failed ones too
+    Retry {
+        /// Modules, paths of status directories, or patterns; all modules where none is named
+        #[arg(value_name = "NAME", add = names())]
+        names: Vec<OsString>,
+    },
+    /// Takes one away for good: who has not got it will not get it
+    Drop {
+        /// As `list` shows it; its beginning is enough
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Where to look for it; all modules where none is named
+        #[arg(value_name = "NAME", add = names())]
+        names: Vec<OsString>,
+    },
+}
+
+pub(super) fn run(root: &Path, verb: Verb) -> u8 {
+    let done = match verb {
+        Verb::Alarm(Alarm::On(Switch { timeout, no_wait, names })) => {
+            return with_timeout(timeout, |limit| steer::alarms(root, true, &names, limit, !no_wait));
+        }
+        Verb::Alarm(Alarm::Off(Switch { timeout, no_wait, names })) => {
+            return with_timeout(timeout, |limit| steer::alarms(root, false, &names, limit, !no_wait));
+        }
+        Verb::Alarm(Alarm::Test(Test { timeout, names })) => {
+            return with_timeout(timeout, |limit| alarm_test::run(root, &names, limit));
+        }
+        Verb::Alarms(Alarms { what: None, names }) | Verb::Alarms(Alarms { what: Some(What::List { names }), .. }) => {
+            list(root, &names)
+        }
+        Verb::Alarms(Alarms { what: Some(What::Show { id, names }), .. }) => show(root, &id, &names),
+        Verb::Alarms(Alarms { what: Some(What::Retry { names }), .. }) => Ok(retry(root, &names)),
+        Verb::Alarms(Alarms { what: Some(What::Drop { id, names }), .. }) => drop_one(root, &id, &names),
+    };
+    done.unwrap_or_else(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return DONE;
+        }
+        say(&format!("unable to write: {}", why_io(&error)));
+        SYSTEM
+    })
+}
+
+fn with_timeout(seconds: f64, run: impl FnOnce(Duration) -> u8) -> u8 {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) => run(limit),
+        Err(_) => {
+            say(&format!("--timeout: {seconds} is no number of seconds"));
+            MISUSE
+        }
+    }
+}
+
+/// The services with what their spools keep; whether something could not be read, which was said.
+fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, bool) {
+    let (services, errors) = select(root, names);
+    for error in &errors {
+        say(error);
+    }
+    let mut failed = !errors.is_empty();
+    let mut spools = Vec::new();
+    for service in services {
+        match Directory::open(&service.dir)
+            .map_err(|errno| (service.dir.clone(), errno))
+            .and_then(|dir| alarm::list(&dir).map_err(|errno| (service.dir.join("alarms"), errno)))
+        {
+            Ok(kept) => spools.push((service, kept)),
+            Err((path, errno)) => {
+                failed = true;
+                say(&refusal(&path, errno));
+            }
+        }
+    }
+    (spools, failed)
+}
+
+fn list(root: &Path, names: &[OsString]) -> io::Result<u8> {
+    let (spools, failed) = read(root, names);
+    let rows: Vec<Row> =
+        spools.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| row(service, kept))).collect();
+    let mut stdout = io::stdout();
+    let is_terminal = stdout.is_terminal();
+    if rows.is_empty() {
+        if !failed {
+            say("no alarm is waiting, and none has failed");
+        }
+    } else {
+        let width = is_terminal.then(|| usize::from(columns(stdout.as_fd()).unwrap_or(80)));
+        let lines = table::lines(&COLUMNS, &rows, width, has_colours(is_terminal));
+        stdout.write_all((lines.join("\n") + "\n").as_bytes())?;
+    }
+    Ok(if failed { SYSTEM } else { DONE })
+}
+
+/// The message with this id, or with the only id that begins so.
+fn find(root: &Path, id: &str, names: &[OsString]) -> Result<(Service, Kept), u8> {
+    let (spools, failed) = read(root, names);
+    let all = || spools.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| (service, kept)));
+    let mut found: Vec<_> = all().filter(|(_, kept)| kept.id == id).collect();
+    if found.is_empty() && !id.is_empty() {
+        found = all().filter(|(_, kept)| kept.id.starts_with(id)).collect();
+    }
+    let shown = printable(id.as_bytes());
+    match found.as_slice() {
+        [(service, kept)] => Ok(((*service).clone(), (*kept).clone())),
+        // Refused by some and still to come for others: what waits is what can be acted on first.
+        [(service, kept), (_, other)] if kept.id == other.id && kept.place != other.place => {
+            let waiting = if kept.place == Place::Queue { kept } else { other };
+            Ok(((*service).clone(), (*waiting).clone()))
+        }
+        [] => {
+            say(&format!("no alarm has the id {shown}"));
+            Err(if failed { SYSTEM } else { NOT_SO })
+        }
+        several => {
+            say(&format!("{} alarms have ids that begin with {shown}", several.len()));
+            Err(MISUSE)
+        }
+    }
+}
+
+fn show(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
+    let (service, kept) = match find(root, id, names) {
+        Ok(found) => found,
+        Err(code) => return Ok(code),
+    };
+    let text = Directory::open(&service.dir).and_then(|dir| alarm::text(&dir, kept.place, &kept.id));
+    let text = match text {
+        Ok(text) => text,
+        Err(errno) => {
+            say(&format!("{}: {}", kept.id, why(errno)));
+            return Ok(SYSTEM);
+        }
+    };
+    let mut stdout = io::stdout().lock();
+    if !stdout.is_terminal() {
+        stdout.write_all(&text)?;
+        return Ok(DONE);
+    }
+    for (line, delivery) in &kept.recipients {
+        match delivery {
+            Delivery::Accepted => writeln!(stdout, "delivered   {line}")?,
+            Delivery::ToCome => writeln!(stdout, "to come     {line}")?,
+            Delivery::Refused(reason) => writeln!(stdout, "refused     {line}: {}", printable(reason.as_bytes()))?,
+        }
+    }
+    writeln!(stdout)?;
+    for line in text.split(|&byte| byte == b'\n') {
+        writeln!(stdout, "{}", printable(line))?;
+    }
+    Ok(DONE)
+}
+
+fn drop_one(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
+    let (service, kept) = match find(root, id, names) {
+        Ok(found) => found,
+        Err(code) => return Ok(code),
+    };
+    let dropped = Directory::open(&service.dir).and_then(|dir| alarm::remove(&dir, kept.place, &kept.id));
+    match dropped {
+        Ok(()) => {
+            let what = kept.subject.as_deref().unwrap_or("no message");
+            let missing = kept.recipients.iter().filter(|(_, delivery)| *delivery != Delivery::Accepted).count();
+            let line = format!("{}: dropped {} ({what}; {missing} had not got it)", service.shown(), kept.id);
+            writeln!(io::stdout(), "{}", printable(line.as_bytes()))?;
+            Ok(DONE)
+        }
+        Err(Errno::ENOENT) => {
+            say(&format!("{}: it has just been delivered", kept.id));
+            Ok(NOT_SO)
+        }
+        Err(errno) => {
+            say(&format!("{}: {}", kept.id, refusal(&service.dir.join("alarms"), errno)));
+            Ok(SYSTEM)
+        }
+    }
+}
+
+fn retry(root: &Path, names: &[OsString]) -> u8 {
+    let (spools, failed) = read(root, names);
+    let waiting = spools.into_iter().filter(|(_, kept)| !kept.is_empty());
+    let code = delivery::retry(waiting.collect());
+    if failed { code.max(SYSTEM) } else { code }
+}

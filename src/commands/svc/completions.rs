@@ -1,0 +1,111 @@
+//! Completion of the command line: the shell asks this program what may follow.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, ValueEnum};
+use clap_complete::CompleteEnv;
+use clap_complete::engine::{
+    ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+
+use super::steer::SIGNALS;
+use super::{Line, exit};
+use crate::client::{find_all, root};
+
+/// By this variable a shell asks; its value is the shell's name.
+const VARIABLE: &str = "COMPLETE";
+
+/// `svc completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Shell {
+    fn completer(self) -> &'static dyn EnvCompleter {
+        match self {
+            Self::Bash => &Bash,
+            Self::Zsh => &Zsh,
+            Self::Fish => &Fish,
+        }
+    }
+}
+
+/// Answers a shell that asks what may follow, and ends the program then. A variable that was set for something else
+/// changes nothing.
+pub(super) fn answer_shell() {
+    let asked = std::env::var_os(VARIABLE);
+    if asked.is_some_and(|shell| Shell::value_variants().iter().any(|known| shell == known.completer().name())) {
+        CompleteEnv::with_factory(Line::command).var(VARIABLE).bin("svc").complete();
+    }
+}
+
+/// Prints what a shell is to read at its start.
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    // Where it was called by a path it may be in no folder of PATH.
+    let called = std::env::args_os().next().unwrap_or_else(|| OsString::from("svc"));
+    let has_folder = Path::new(&called).components().count() > 1;
+    let program =
+        if has_folder { std::env::current_exe().unwrap_or(PathBuf::from(called)) } else { PathBuf::from("svc") };
+    let mut script = Vec::new();
+    let completer = arguments.shell.completer();
+    let written = completer
+        .write_registration(VARIABLE, "svc", "svc", &program.to_string_lossy(), &mut script)
+        .and_then(|()| std::io::stdout().write_all(&script));
+    written.map_or(exit::SYSTEM, |()| exit::DONE)
+}
+
+/// Completes the name of a service: the modules below the status root, else the paths of folders.
+pub(super) fn names() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let typed: Vec<OsString> = std::env::args_os().collect();
+        let services = find_all(&root(root_typed(&typed))).unwrap_or_default();
+        let is_meant = |name: &OsString| name.as_encoded_bytes().starts_with(current.as_encoded_bytes());
+        let found: Vec<CompletionCandidate> =
+            services.into_iter().map(|service| service.name).filter(is_meant).map(CompletionCandidate::new).collect();
+        if found.is_empty() { PathCompleter::dir().complete(current) } else { found }
+    })
+}
+
+/// Completes the name of a signal.
+pub(super) fn signals() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| SIGNALS.iter().map(|&(name, _)| CompletionCandidate::new(name)).collect())
+}
+
+/// The status root that stands on the line so far.
+fn root_typed(words: &[OsString]) -> Option<PathBuf> {
+    let place = words.iter().rposition(|word| word.as_encoded_bytes().starts_with(b"--root"))?;
+    let value = match words[place].to_str()?.strip_prefix("--root=") {
+        Some(value) => value.into(),
+        None if words[place] == "--root" => words.get(place + 1)?.clone(),
+        None => return None,
+    };
+    Some(PathBuf::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_may_stand_on_the_line() {
+        let typed = |words: &[&str]| root_typed(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(typed(&["svc", "--", "svc", "--root", "/a", "stop", ""]), Some("/a".into()));
+        assert_eq!(typed(&["svc", "stop", "--root=/b", ""]), Some("/b".into()));
+        for none in [&["svc", "stop", "--roots", "a"][..], &["svc", "--root"], &["svc", "stop"]] {
+            assert_eq!(typed(none), None, "{none:?}");
+        }
+    }
+}

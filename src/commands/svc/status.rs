@@ -1,0 +1,117 @@
+//! `svc status`: how services fare.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use super::completions::names;
+use super::exit::{DONE, SOME_DOWN, SOME_UNREADABLE, SYSTEM};
+use super::terminal::{has_colours, say};
+use crate::client::{COLUMNS, Level, Service, Sight, find_all, json, row, select, summary, table};
+use crate::sys::{columns, now, why_io};
+use crate::text::escape;
+
+/// A terminal that does not know how wide it is.
+const USUAL_WIDTH: u16 = 80;
+/// A table of fewer services is counted at a glance.
+const MANY: usize = 8;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// As JSON (docs/svc-json.md), for programs
+    #[arg(long, conflicts_with = "watch")]
+    json: bool,
+    /// A live view on the whole screen; the key ? says what can be done there
+    #[arg(long)]
+    watch: bool,
+    /// Only what needs attention, the worst first
+    #[arg(long)]
+    failed: bool,
+    /// Modules, paths of status directories, or patterns; all modules where none is named
+    #[arg(value_name = "NAME", add = names())]
+    names: Vec<OsString>,
+}
+
+pub(super) fn run(root: &Path, arguments: Arguments) -> u8 {
+    let Arguments { json: as_json, watch, failed, names } = arguments;
+    if watch {
+        return super::watch::run(root, &names, failed);
+    }
+    let mut sights = match look(root, &names) {
+        Ok(sights) => sights,
+        Err(error) => {
+            say(&error);
+            return SYSTEM;
+        }
+    };
+    let level = sights.iter().map(Sight::level).max().unwrap_or(Level::Up);
+    let all = summary(&sights);
+    let is_empty = sights.is_empty();
+    if failed {
+        sights.retain(|sight| sight.trouble().is_some());
+        sights.sort_by_key(Sight::trouble); // stable: by name within each
+    }
+    let printed = if as_json {
+        io::stdout().write_all(json(root, now().stamp, &sights).as_bytes())
+    } else if is_empty {
+        say(&format!("there are no services below {}", escape(root.as_os_str().as_encoded_bytes())));
+        Ok(())
+    } else {
+        print_table(&sights, failed, &all)
+    };
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("unable to write: {}", why_io(&error)));
+            SYSTEM
+        }
+        _ => match level {
+            Level::Up => DONE,
+            Level::Down => SOME_DOWN,
+            Level::Unwatched => SOME_UNREADABLE,
+        },
+    }
+}
+
+/// How the named services fare, by name; what names none is among them, with the reason.
+pub(super) fn look(root: &Path, names: &[OsString]) -> Result<Vec<Sight>, String> {
+    let mut sights: Vec<Sight> = if names.is_empty() {
+        Sight::of_all(&find_all(root)?)
+    } else {
+        let mut services = Vec::new();
+        let mut unknown = Vec::new();
+        for name in names {
+            let (found, errors) = select(root, std::slice::from_ref(name));
+            services.extend(found);
+            let service = Service { name: name.clone(), dir: root.join(name) };
+            // The name stands before the reason in the table.
+            let named = format!("{}: ", service.shown());
+            let reason = |error: String| error.strip_prefix(&named).map(str::to_owned).unwrap_or(error);
+            unknown.extend(errors.into_iter().map(|error| Sight::unreadable(service.clone(), reason(error))));
+        }
+        services.sort();
+        services.dedup();
+        Sight::of_all(&services).into_iter().chain(unknown).collect()
+    };
+    sights.sort_by(|one, other| one.service.cmp(&other.service));
+    Ok(sights)
+}
+
+fn print_table(sights: &[Sight], failed: bool, all: &str) -> io::Result<()> {
+    let stdout = io::stdout();
+    let is_terminal = stdout.is_terminal();
+    let now = now().stamp;
+    let rows: Vec<_> = sights.iter().map(|sight| row(sight, now)).collect();
+    let width = is_terminal.then(|| usize::from(columns(stdout.as_fd()).unwrap_or(USUAL_WIDTH)));
+    let mut text = if sights.is_empty() {
+        String::new() // with --failed there is nothing to say
+    } else {
+        table::lines(&COLUMNS, &rows, width, has_colours(is_terminal)).join("\n") + "\n"
+    };
+    if is_terminal && (failed || sights.len() > MANY) {
+        text.push_str(if sights.is_empty() { "all is as it is wanted: " } else { "\n" });
+        text.push_str(all);
+        text.push('\n');
+    }
+    stdout.lock().write_all(text.as_bytes())
+}

@@ -1,0 +1,124 @@
+//! The last step before the loop: what was opened, read and decided becomes a supervise.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+
+use super::Caller;
+use super::claim_file::ClaimFile;
+use super::command::{Running, ServiceCommand};
+use super::conf::{ConfFile, Loaded};
+use super::debts::Debts;
+use super::options::Options;
+use super::publish::Publisher;
+use super::service::Service;
+use super::setup::{conf_file, conf_lines};
+use super::svalarm::Svalarm;
+use super::texts::Line;
+use super::turn::{Ready, Supervisor, Troubles};
+use super::upgrade::Upgrade;
+use crate::alarm;
+use crate::policy::{Event, Policy, Stamp};
+use crate::statusdir::{Control, Directory, Lock, Logs, OkFifo};
+use crate::sys::{self, Signals, why};
+use crate::text::escape;
+
+/// What a supervise is made of; the names are those of [`Supervisor`].
+pub(super) struct Parts {
+    pub(super) options: Options,
+    pub(super) at: String,
+    pub(super) dir: Directory,
+    pub(super) lock: Lock,
+    pub(super) control: Control,
+    pub(super) ok: OkFifo,
+    pub(super) signals: Signals,
+    pub(super) stdin_is_null: bool,
+    pub(super) loaded: Loaded,
+    pub(super) claim: Option<ClaimFile>,
+    pub(super) boot: String,
+    pub(super) command: ServiceCommand,
+    pub(super) running: Running,
+    pub(super) policy: Policy,
+    pub(super) first: Option<Event>,
+    pub(super) service: Option<Service>,
+    pub(super) pid_changed: Stamp,
+    pub(super) adopted: bool,
+    pub(super) debts: Debts,
+    pub(super) troubles: Troubles,
+    pub(super) svalarm: Svalarm,
+    pub(super) upgrade: Upgrade,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Parts {
+    /// Opens the logs, looks into the spool, and lets nothing else fail.
+    pub(super) fn assemble(mut self) -> Box<Supervisor> {
+        let lines = &mut self.lines;
+        let at = &self.at;
+        let settings = &self.loaded.settings;
+        let mut logs = Logs::new(settings.log_max_size, settings.log_backups);
+        for (name, errno) in logs.open(&self.dir) {
+            lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
+        }
+        conf_lines(&self.loaded, if self.loaded.read { "" } else { "; no alarm policy" }, lines);
+        let undelivered = alarm::make(&self.dir).and_then(|()| alarm::count(&self.dir)).unwrap_or_else(|errno| {
+            lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
+            0
+        });
+        let now = sys::now();
+        // Not on the stack, where it would keep every later call a page further down.
+        let mut supervisor = Box::new(Supervisor {
+            conf: conf_file(&self.loaded, now.stamp, ConfFile::default()),
+            conf_generation: 0,
+            settings: self.loaded.settings,
+            host: host_name(),
+            publisher: Publisher::default(),
+            caller: Caller::none(),
+            ready: Ready::default(),
+            woken: sys::Wakeup::default(),
+            report: None,
+            not_started: None,
+            refused_file: None,
+            hook: None,
+            late: None,
+            exit_code: None,
+            watched: sys::watch_directory(self.dir.as_fd()).is_ok(),
+            logs,
+            alarmed: self.running.clone(),
+            undelivered,
+            now,
+            first: self.first,
+            debts: self.debts,
+            service: self.service,
+            troubles: self.troubles,
+            adopted: self.adopted,
+            at: self.at,
+            options: self.options,
+            dir: self.dir,
+            lock: self.lock,
+            control: self.control,
+            ok: self.ok,
+            signals: self.signals,
+            session: sys::session(),
+            stdin_is_null: self.stdin_is_null,
+            claim: self.claim,
+            boot: self.boot,
+            running: self.running,
+            command: self.command,
+            policy: self.policy,
+            pid_changed: self.pid_changed,
+            svalarm: self.svalarm,
+            upgrade: self.upgrade,
+            lines: self.lines,
+        });
+        supervisor.look_for_svalarm();
+        if undelivered > 0 {
+            supervisor.deliver_now();
+        }
+        supervisor
+    }
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    escape(OsStr::as_encoded_bytes(&name))
+}

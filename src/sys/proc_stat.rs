@@ -1,0 +1,87 @@
+//! What `/proc/PID/stat` says of a process.
+
+use std::fs;
+
+use nix::unistd::Pid;
+
+/// Some fields of proc_pid_stat(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcStat {
+    /// `R`, `S`, `D`, `T` (stopped), `Z` (dead, not reaped), ...
+    pub state: u8,
+    /// Its parent.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// Its session.
+    pub session: i32,
+    /// When it was started, in clock ticks since boot.
+    pub started: u64,
+    /// Its wait status, once it is a zombie; 0 where we may not know.
+    pub exit_code: i32,
+}
+
+impl ProcStat {
+    /// `None`: there is no such process, or no /proc.
+    #[must_use]
+    pub fn read(pid: Pid) -> Option<Self> {
+        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// It has not ended.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X')
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        // The name in field 2 may hold anything, also brackets; the last one ends it.
+        let end = text.iter().rposition(|&byte| byte == b')')?;
+        let fields: Vec<&str> = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
+        Some(Self {
+            state: *fields.first()?.as_bytes().first()?,
+            parent: fields.get(4 - 3)?.parse().ok()?,
+            group: fields.get(5 - 3)?.parse().ok()?,
+            session: fields.get(6 - 3)?.parse().ok()?,
+            started: fields.get(22 - 3)?.parse().ok()?,
+            exit_code: fields.get(52 - 3)?.parse().ok()?,
+        })
+    }
+}
+
+/// The pids of all processes there are.
+pub fn all_processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_process_may_hold_anything() {
+        let rest = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+        for name in ["sleep", "a) Z 1 (b", "new\nline", "\u{fffd}"] {
+            let stat = ProcStat::parse(format!("7 ({name}) S {rest}\n").as_bytes()).unwrap();
+            let expected = ProcStat { state: b'S', parent: 4, group: 5, session: 6, started: 22, exit_code: 52 };
+            assert_eq!(stat, expected, "{name}");
+        }
+        let stat = ProcStat::parse([b"7 (\xff) Z ".as_slice(), rest.as_bytes()].concat().as_slice()).unwrap();
+        assert!(!stat.runs());
+    }
+
+    #[test]
+    fn a_line_that_is_too_short_says_nothing() {
+        for text in ["", "7", "7 (x)", "7 (x) S", "7 (x) S 1 2 3"] {
+            assert!(ProcStat::parse(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_among_all() {
+        let own = Pid::this();
+        assert!(all_processes().any(|pid| pid == own));
+        assert_eq!(ProcStat::read(own).unwrap().parent, nix::unistd::getppid().as_raw());
+    }
+}

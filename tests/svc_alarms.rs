@@ -1,0 +1,187 @@
+//! `svc alarms` and `svc alarm`: what is still to be delivered, and whether it arrives.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+
+use crate::common::{Output, Pid, Sandbox, eventually, eventually_some, is_root, skip};
+use crate::svc_view::{start_service, svc, svc_command, svc_program};
+
+/// Nobody listens there.
+const REFUSED: &str = "mail_transport : smtp://127.0.0.1:1";
+
+fn alarms(sandbox: &Sandbox, args: &[&str]) -> Output {
+    svc(sandbox, &[&["alarms"], args].concat())
+}
+
+/// A program that takes alarms, and keeps the subjects in `got`; while `broken` is there, it takes none.
+fn write_taker(sandbox: &Sandbox) {
+    sandbox.write("take", "#!/bin/sh\n[ -e broken ] && { echo out of order >&2; exit 1; }\nhead -n1 >> got\n");
+    fs::set_permissions(sandbox.path("take"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// One alarm in the spool, after a give-up, with an svalarm that waits for its next attempt.
+fn given_up() -> Sandbox {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write("broken", "");
+    sandbox.write_conf("[app]\nalarm_interval : 60\nmax_tries : 1\npacing : 0.1\nalarm_exec : ./take\n");
+    sandbox.start("exit 3", &[]);
+    sandbox.until_ended();
+    eventually(&sandbox, "both alarms were tried", || {
+        let list = alarms(&sandbox, &[]).stdout;
+        list.lines().skip(1).count() == 2 && !list.contains(" now ")
+    });
+    sandbox
+}
+
+fn ids(sandbox: &Sandbox) -> Vec<String> {
+    sandbox.alarms().iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+/// The svalarms of the sandbox.
+fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
+    let is_svalarm = |pid: &Pid| fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"svalarm\n");
+    sandbox.processes().into_iter().filter(is_svalarm).collect()
+}
+
+#[test]
+fn listed_shown_and_dropped() {
+    let sandbox = given_up();
+    let ids = ids(&sandbox);
+    let list = alarms(&sandbox, &["list", "app"]).expect_code(0).stdout;
+    let line = list.lines().find(|line| line.contains(&ids[0])).unwrap();
+    assert!(line.contains(" app ") && line.contains("Service app exited!") && line.ends_with("./take"), "{line}");
+    let shown = alarms(&sandbox, &["show", &ids[0]]).expect_code(0).stdout;
+    assert_eq!(shown, String::from_utf8(fs::read(&sandbox.alarms()[0]).unwrap()).unwrap());
+    alarms(&sandbox, &["show", "0"]).expect_code(1).expect_stderr(&["no alarm has the id 0"]);
+    alarms(&sandbox, &["show", "1"]).expect_code(100).expect_stderr(&["2 alarms have ids that begin with 1"]);
+    let dropped = alarms(&sandbox, &["drop", &ids[0]]).expect_code(0).stdout;
+    assert!(
+        dropped.starts_with(&format!("app: dropped {} (", ids[0])) && dropped.contains("1 had not got it"),
+        "{dropped}"
+    );
+    assert!(!sandbox.file("alarms").join(&ids[0]).exists());
+    assert!(!sandbox.file("alarms/.delivery").join(&ids[0]).exists());
+    assert!(sandbox.file("alarms").join(&ids[1]).exists());
+    fs::remove_file(sandbox.path("broken")).unwrap();
+    alarms(&sandbox, &["retry"]).expect_code(0);
+    assert_eq!(sandbox.read("got").lines().count(), 1, "what was dropped is not delivered");
+    alarms(&sandbox, &[]).expect_code(0).expect_stderr(&["no alarm is waiting, and none has failed"]);
+}
+
+#[test]
+fn a_retry_does_not_wait_for_the_one_that_waits() {
+    let sandbox = given_up();
+    let waiting = eventually_some(&sandbox, "an svalarm stays", || svalarms(&sandbox).first().copied());
+    let failed = alarms(&sandbox, &["retry"]).expect_code(1).stdout;
+    assert!(failed.contains("Exec: ./take: ./take ended with exit code 1: out of order"), "{failed}");
+    eventually(&sandbox, "another svalarm stays", || svalarms(&sandbox).iter().any(|pid| *pid != waiting));
+    fs::remove_file(sandbox.path("broken")).unwrap();
+    let done = alarms(&sandbox, &["retry", "app"]).expect_code(0).stdout;
+    assert_eq!(done, "app: 2 delivered\n");
+    assert_eq!((sandbox.read("got").lines().count(), sandbox.alarms().len()), (2, 0));
+    eventually(&sandbox, "no svalarm stays for nothing", || svalarms(&sandbox).is_empty());
+}
+
+#[test]
+fn what_was_refused_for_good_can_be_tried_again() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.start("ready wait", &[]);
+    let head = "Message-ID: <1.2.3@h>\nSubject: S] told\nTo: has@example.invalid\nExec: ./take\nFact: module app\n";
+    let folder = format!("Folder: {}\n", sandbox.path("").display());
+    fs::create_dir_all(sandbox.file("alarms/failed")).unwrap();
+    let text = format!("Failed: Exec: ./take\nReason: ended with exit code 75\n{head}{folder}\nbody\n");
+    fs::write(sandbox.file("alarms/failed/1.2.3"), text).unwrap();
+    let list = alarms(&sandbox, &[]).expect_code(0).stdout;
+    assert!(list.contains("failed") && !list.contains("has@example"), "{list}");
+    assert_eq!(alarms(&sandbox, &["retry"]).expect_code(0).stdout, "app: 1 delivered\n");
+    assert_eq!(sandbox.read("got"), "S] told\n");
+    assert!(!sandbox.file("alarms/failed/1.2.3").exists() && sandbox.alarms().is_empty());
+}
+
+#[test]
+fn a_test_says_who_has_got_it() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write_conf(&format!(
+        "[app]\nalarm_interval : 60\nalarm_exec : ./take\n[mail]\nalarm_interval : 60\nalarm_mail : a@example.invalid\n{REFUSED}\n"
+    ));
+    for name in ["app", "mail", "nobody"] {
+        start_service(&sandbox, name, "ready wait");
+    }
+    let told = svc(&sandbox, &["alarm", "test", "app"]).expect_code(0).stdout;
+    assert_eq!(told, "app: Exec: ./take: delivered\n");
+    let subject = sandbox.read("got");
+    assert!(subject.trim_end().ends_with("] Test for service app, nothing happened"), "{subject}");
+    let late = svc(&sandbox, &["alarm", "test", "--timeout", "0.5", "mail"]).expect_code(99).stdout;
+    assert!(late.contains("To: a@example.invalid: not delivered in time, and withdrawn: 127.0.0.1:1"), "{late}");
+    eventually(&sandbox, "it is withdrawn", || sandbox.status_dir("status/mail").alarms().is_empty());
+    svc(&sandbox, &["alarm", "test", "nobody"]).expect_code(1).expect_stderr(&["names nobody who gets its alarms"]);
+    sandbox.kill_supervise();
+    svc(&sandbox, &["alarm", "test", "app"]).expect_code(102).expect_stderr(&["app: no supervise lives there"]);
+}
+
+#[test]
+fn a_test_from_another_folder_finds_the_conf() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write_conf("[app]\nalarm_interval : 60\nalarm_exec : ./take\n");
+    sandbox.start("ready wait", &[]);
+    let root = sandbox.path("status");
+    let mut command = svc_command(&sandbox, &["--root", root.to_str().unwrap(), "alarm", "test", "app"]);
+    command.current_dir("/");
+    assert_eq!(sandbox.run(command).expect_code(0).stdout, "app: Exec: ./take: delivered\n");
+}
+
+#[test]
+fn on_and_off_wait_for_the_flag() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready wait", &[]);
+    svc(&sandbox, &["alarm", "off", "app"]).expect_code(0);
+    assert_eq!(sandbox.record().alarms, b'x');
+    svc(&sandbox, &["alarm", "on", "app"]).expect_code(0);
+    assert_eq!(sandbox.record().alarms, b'o');
+    svc(&sandbox, &["alarm", "on", "--timeout", "-1", "app"]).expect_code(100);
+}
+
+#[test]
+fn root_leaves_the_spool_to_its_owner() {
+    if !is_root() {
+        return skip("only root can act for somebody else");
+    }
+    const OWNER: u32 = 65_533;
+    let sandbox = Sandbox::new();
+    sandbox.give_to(OWNER);
+    write_taker(&sandbox);
+    sandbox.write("broken", "");
+    sandbox.write_conf("[app]\nalarm_interval : 60\nalarm_exec : ./take\n");
+    for (program, name) in [(svc_program(), "svc"), (svc_program().with_file_name("svalarm"), "svalarm")] {
+        sandbox.bring(&program, name);
+    }
+    let mut open: PathBuf = sandbox.path("");
+    while open.starts_with(std::env::temp_dir()) && open != std::env::temp_dir() {
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+        open.pop();
+    }
+    let mut start = sandbox.command_as(OWNER, &["-p", "status/app", "-f", "./service from 1 runs line runs exit 3"]);
+    start.uid(OWNER).gid(OWNER);
+    sandbox.run(start).expect_code(0);
+    eventually(&sandbox, "an alarm was tried", || {
+        sandbox.file("alarms/.delivery").exists() && sandbox.alarms().len() == 1
+    });
+    let as_root = |args: &[&str]| {
+        let mut command = sandbox.program(sandbox.path("svc"));
+        command.args(args);
+        sandbox.run(command)
+    };
+    as_root(&["alarm", "test", "--timeout", "1", "app"]).expect_code(99);
+    as_root(&["alarms", "retry"]).expect_code(1);
+    for folder in ["alarms", "alarms/.delivery"] {
+        for entry in fs::read_dir(sandbox.file(folder)).unwrap().flatten() {
+            assert_eq!(entry.metadata().unwrap().uid(), OWNER, "{}", entry.path().display());
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `svc`, `svstat` and `svok` with nobody there, with files that are not what they should be, and without permission.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::common::{Sandbox, alive, client_program, eventually, is_root, skip};
+
+/// A user that owns nothing.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn nothing_is_written_where_no_supervise_lives() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    sandbox.kill_supervise();
+    // The service lives, both fifos are there, and nobody reads them.
+    for verb in ["start", "stop", "restart", "exit", "reload"] {
+        sandbox.svc(&[verb, "app"]).expect_code(102).expect_stderr(&["app: no supervise there\n"]);
+    }
+    sandbox.svc(&["signal", "TERM", "app"]).expect_code(102);
+    sandbox.svc(&["stop", "--no-wait", "app"]).expect_code(102);
+    // Somebody else reads svcontrol, but `ok` is nobody's: the byte would wait there for a later supervise.
+    let reader = fs::OpenOptions::new().read(true).write(true).open(sandbox.file("svcontrol")).expect("it is a fifo");
+    sandbox.svc(&["stop", "app"]).expect_code(102);
+    drop(reader);
+    sandbox.start("ready", &[]);
+    assert_eq!(sandbox.value("wanted").as_deref(), Some("up"));
+    assert!(!sandbox.log().contains("commands"), "{}", sandbox.log());
+}
+
+#[test]
+fn what_is_no_status_directory_is_told_in_a_line() {
+    let sandbox = Sandbox::new();
+    let make = |name: &str| {
+        let dir = sandbox.path(format!("status/{name}"));
+        fs::create_dir_all(&dir).expect("the sandbox is writable");
+        dir
+    };
+    make("empty");
+    let plain = make("plain"); // files where fifos should be
+    for name in ["ok", "svcontrol", "status", "state", "lock"] {
+        fs::write(plain.join(name), "x").expect("the sandbox is writable");
+    }
+    let fifos = make("fifos"); // fifos where files should be
+    for name in ["status", "state", "svcontrol", "lock"] {
+        mkfifo(&fifos.join(name), Mode::S_IRWXU).expect("the sandbox is writable");
+    }
+    let linked = make("linked");
+    symlink("nowhere", linked.join("svcontrol")).expect("the sandbox is writable");
+    symlink("/dev/zero", linked.join("status")).expect("the sandbox is writable");
+    fs::write(sandbox.path("status/file"), "").expect("the sandbox is writable");
+    for name in ["empty", "plain", "fifos", "linked", "file", "none"] {
+        let ended = sandbox.svc(&["stop", name]);
+        assert!(matches!(ended.code, Some(102 | 111)), "{ended:?}");
+        assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 1), "{ended:?}");
+        sandbox.svc(&["wait", "up", "--timeout", "0.1", name]);
+        let stat = sandbox.run(sandbox.client("svstat", &[&format!("status/{name}")])).expect_code(0);
+        assert_eq!(stat.stdout.lines().count(), 1, "{stat:?}");
+        sandbox.run(sandbox.client("svok", &[&format!("status/{name}")])).expect_code(100);
+        sandbox.svc(&["-d", name]).expect_code(102);
+    }
+}
+
+#[test]
+fn a_supervise_that_dies_in_between_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ignore TERM ready", &[]);
+    let service = sandbox.until_ready();
+    let stop = sandbox.svc_in_background(&["stop", "app"]);
+    sandbox.until_state("stopping");
+    sandbox.kill_supervise();
+    let said = stop.wait().expect_code(1).stderr;
+    assert_eq!(said, format!("app: supervise died meanwhile; the service may run on as pid {service}\n"));
+}
+
+#[test]
+fn the_successor_of_a_supervise_is_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ignore TERM ready", &[]);
+    let service = sandbox.until_ready();
+    let stop = sandbox.svc_in_background(&["stop", "app"]);
+    sandbox.until_state("stopping");
+    // As long as somebody has the old `ok` open for reading, the end of supervise is not to be seen.
+    let reader = fs::OpenOptions::new().read(true).write(true).open(sandbox.file("ok")).expect("it is a fifo");
+    sandbox.kill_supervise();
+    sandbox.start("ignore TERM ready", &[]);
+    sandbox.until_value("adopted", "yes");
+    drop(reader);
+    sandbox.svc(&["kill", "app"]).expect_code(0);
+    assert_eq!(stop.wait().expect_code(0).stdout, "app: stopped\n");
+    assert!(!alive(service));
+}
+
+#[test]
+fn a_directory_that_vanishes_in_between_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ignore TERM ready", &[]);
+    sandbox.until_ready();
+    let supervise = sandbox.supervise_pid();
+    let stop = sandbox.svc_in_background(&["stop", "app"]);
+    sandbox.until_state("stopping");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervise), nix::sys::signal::Signal::SIGSTOP).expect("it lives");
+    fs::remove_dir_all(sandbox.status_path()).expect("nobody makes anything anew");
+    stop.wait().expect_code(1).expect_stderr(&["app: its status directory was removed\n"]);
+}
+
+#[test]
+fn without_permission_the_file_and_its_owner_are_named() {
+    if !is_root() {
+        return skip("only root can be refused as somebody else");
+    }
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    // Where the programs were built nobody else may enter.
+    for name in ["svc", "svstat", "svok"] {
+        sandbox.bring(&client_program(name), name);
+    }
+    let open = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("root may");
+    };
+    for folder in sandbox.path("").ancestors().take(2) {
+        open(folder, 0o755);
+    }
+    open(&sandbox.path("status"), 0o755);
+    let run = |name: &str, args: &[&str]| {
+        let mut command = sandbox.program(sandbox.path(name));
+        command.args(args).uid(NOBODY).gid(NOBODY);
+        sandbox.run(command)
+    };
+    let closed = run("svc", &["stop", "app"]).expect_code(111).stderr;
+    assert_eq!(closed, "app: unable to enter status/app: Permission denied (it belongs to root, mode 0700)\n");
+    open(sandbox.status_path(), 0o755);
+    let closed = run("svc", &["stop", "app"]).expect_code(111).stderr;
+    assert_eq!(
+        closed,
+        "app: unable to write status/app/svcontrol: Permission denied (it belongs to root, mode 0600)\n"
+    );
+    let stat = run("svstat", &["status/app"]).expect_code(0).stdout;
+    assert_eq!(stat, "status/app: unable to open ok: access denied\n");
+    run("svok", &["status/app"]).expect_code(111).expect_stderr(&["unable to open status/app/ok: access denied"]);
+    // Who may write commands may steer, also without `ok`.
+    open(&sandbox.file("svcontrol"), 0o666);
+    assert_eq!(run("svc", &["stop", "app"]).expect_code(0).stdout, "app: stopped\n");
+    assert_eq!(run("svc", &["exit", "app"]).expect_code(0).stdout, "app: exited\n");
+}
+
+#[test]
+fn without_a_watch_it_looks() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    for limit in ["instances", "watches"] {
+        let mut unshare = sandbox.program("unshare");
+        let svc = client_program("svc");
+        let script = format!(
+            "echo 0 > /proc/sys/user/max_inotify_{limit} || exit 77; {0} stop app && exec {0} start app",
+            svc.display()
+        );
+        unshare.args(["-Ur", "sh", "-c", &script]);
+        let ended = sandbox.run(unshare);
+        if ended.code != Some(0) && (ended.code == Some(77) || ended.stderr.starts_with("unshare:")) {
+            return skip("no user namespace can be made, or its limits cannot be set");
+        }
+        let said = ended.expect_code(0).stdout;
+        assert!(said.starts_with("app: stopped\napp: started (pid "), "{said}");
+    }
+}
+
+#[test]
+fn closed_descriptors_are_taken_for_nothing_else() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    let mut shell = sandbox.program("/bin/sh");
+    shell.args(["-c", &format!("exec {} wait down app <&- >&- 2>&-", client_program("svc").display())]);
+    let wait = sandbox.spawn(shell);
+    let opened = |fd: i32| fs::read_link(format!("/proc/{}/fd/{fd}", wait.pid())).unwrap_or_default();
+    eventually(&sandbox, "it has /dev/null in their place, and the status directory open", || {
+        (0..3).all(|fd| opened(fd) == std::path::Path::new("/dev/null"))
+            && (3..9).any(|fd| opened(fd) == sandbox.status_path())
+    });
+    sandbox.write_control(b"d");
+    wait.wait().expect_code(0);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_signal() {
+    let sandbox = Sandbox::new();
+    sandbox.start_module("a", "ready");
+    let b = sandbox.start_module("b", "ready");
+    let mut shell = sandbox.program("/bin/bash");
+    let svc = client_program("svc");
+    shell.args(["-c", &format!("{} stop a b | true; exit ${{PIPESTATUS[0]}}", svc.display())]);
+    sandbox.run(shell).expect_code(0);
+    assert_eq!(b.service_pid(), None, "the second was stopped all the same");
+}

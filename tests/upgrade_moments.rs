@@ -1,0 +1,149 @@
+//! `U` at random moments of a busy life: no exit, command or end of a hook is lost, and there are never two services.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::adoption::ALARMED;
+use crate::common::{Sandbox, alive, eventually, signal};
+use crate::random_kills::{ALONE, Random};
+
+#[test]
+fn an_exit_and_commands_in_the_very_moment_are_seen() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\nalarm_interval : 3600\npacing : 0.1\n");
+    let supervise = sandbox.start_installed(&format!("{ALONE} ready"), &[]);
+    let mut random = Random::new();
+    let mut service = sandbox.until_ready();
+    for round in 1..=200_u64 {
+        let before = sandbox.value("upgraded");
+        let bytes = ["s", "n", "sn", "ns", "p", "pc"][random.below(6) as usize];
+        match random.below(3) {
+            0 => {
+                sandbox.write_control(b"U");
+                random.pass_some_time(Duration::from_millis(4));
+                signal(service, Signal::SIGKILL);
+                sandbox.write_control(bytes.as_bytes());
+            }
+            1 => {
+                sandbox.write_control(b"U");
+                random.pass_some_time(Duration::from_millis(4));
+                sandbox.write_control(bytes.as_bytes());
+                random.pass_some_time(Duration::from_millis(2));
+                signal(service, Signal::SIGKILL);
+            }
+            _ => {
+                signal(service, Signal::SIGKILL);
+                random.pass_some_time(Duration::from_millis(2));
+                sandbox.write_control(format!("U{bytes}").as_bytes());
+            }
+        }
+        eventually(&sandbox, "it is upgraded", || sandbox.value("upgraded").is_some_and(|at| Some(at) != before));
+        sandbox.write_control(b"c"); // the next service may have been paused before it was ready
+        service = sandbox.until_ready_after(service);
+        eventually(&sandbox, "the exit is counted", || sandbox.count("exits") == round);
+        let alarms = if bytes.ends_with('s') { "no" } else { "yes" };
+        if bytes.contains(['s', 'n']) {
+            sandbox.until_value("alarms", alarms);
+        }
+        sandbox.write_control(b"nc");
+        sandbox.until_value("alarms", "yes");
+        sandbox.until_value("starts", &(round + 1).to_string());
+        assert_eq!(sandbox.supervise_pid(), supervise);
+    }
+    assert_eq!((sandbox.read("refused").as_str(), sandbox.read("starts").lines().count()), ("", 201));
+    assert_eq!(sandbox.value("upgrade_problem"), None);
+    let mut all = [service, supervise];
+    all.sort_unstable();
+    eventually(&sandbox, "nothing else is left", || sandbox.processes() == all);
+}
+
+#[test]
+fn the_end_of_a_hook_in_the_very_moment_is_seen() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\n");
+    let hook = ["-r", "./service line hooks sleep 2 exit 0 -", "-F", "supervise.conf"];
+    let supervise = sandbox.start_installed(&format!("{ALONE} ready"), &hook);
+    let mut random = Random::new();
+    let mut service = sandbox.until_ready();
+    for round in 1..=100 {
+        let before = sandbox.value("upgraded");
+        signal(service, Signal::SIGKILL);
+        random.pass_some_time(Duration::from_millis(8));
+        sandbox.write_control(b"U");
+        service = sandbox.until_ready_after(service);
+        eventually(&sandbox, "it is upgraded", || sandbox.value("upgraded").is_some_and(|at| Some(at) != before));
+        sandbox.until_value("starts", &(round + 1).to_string());
+        assert_eq!(sandbox.supervise_pid(), supervise);
+    }
+    assert_eq!((sandbox.read("hooks").lines().count(), sandbox.read("refused").as_str()), (100, ""));
+}
+
+#[test]
+fn a_crash_loop_is_upgraded_and_every_exit_counted() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\n");
+    let actions = format!("{ALONE} sleep 10 exit 3");
+    let supervise = sandbox.start_installed(&actions, &[]);
+    let mut random = Random::new();
+    for _ in 0..60 {
+        let before = sandbox.value("upgraded");
+        random.pass_some_time(Duration::from_millis(120));
+        sandbox.write_control(b"U");
+        eventually(&sandbox, "it is upgraded", || sandbox.value("upgraded").is_some_and(|at| Some(at) != before));
+    }
+    sandbox.write_control(b"d");
+    sandbox.until_state("down");
+    assert_eq!((sandbox.supervise_pid(), sandbox.read("refused").as_str()), (supervise, ""));
+    let starts = sandbox.read("starts").lines().count() as u64;
+    assert_eq!((sandbox.count("starts"), sandbox.count("exits")), (starts, starts));
+}
+
+#[test]
+fn supervise_killed_in_an_upgrade_is_succeeded() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(ALARMED);
+    let mut random = Random::new();
+    let actions = format!("{ALONE} ready");
+    for _ in 0..100 {
+        let supervise = sandbox.start_installed_again(&actions);
+        sandbox.write_control(b"U");
+        random.pass_some_time(Duration::from_millis(8));
+        signal(supervise, Signal::SIGKILL);
+        sandbox.until_dead(supervise);
+    }
+    sandbox.start_installed_again(&actions);
+    let service = sandbox.until_ready();
+    assert_eq!((sandbox.read("refused").as_str(), sandbox.read("starts").lines().count()), ("", 1));
+    assert!(alive(service));
+    eventually(&sandbox, "nothing else is left", || sandbox.processes().len() == 2);
+}
+
+#[test]
+fn term_in_the_very_moment_ends_it_in_order() {
+    let mut random = Random::new();
+    for _ in 0..30 {
+        let sandbox = Sandbox::new();
+        let supervise = sandbox.start_installed_again("line starts ready");
+        let service = sandbox.until_ready();
+        sandbox.write_control(b"U");
+        random.pass_some_time(Duration::from_millis(8));
+        signal(supervise, Signal::SIGTERM);
+        sandbox.until_ended();
+        assert!(!alive(service));
+        assert_eq!((sandbox.value("state").as_deref(), sandbox.record().pid), (Some("down"), None));
+    }
+}
+
+impl Sandbox {
+    /// Starts what is installed, or the built one where nothing is yet: all rounds upgrade to the same file.
+    #[track_caller]
+    fn start_installed_again(&self, actions: &str) -> i32 {
+        if !self.installed().exists() {
+            self.install(env!("CARGO_PKG_VERSION"));
+        }
+        let service = format!("./service {actions}");
+        self.run(self.installed_command(&["-p", "status/app", "-f", &service])).expect_code(0);
+        self.supervise_pid()
+    }
+}
