@@ -87,8 +87,7 @@ fn with_kill_mode_group_a_successor_ends_what_a_dead_service_has_left_of_its_gro
     sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
     sandbox.start("child ready", &[]);
     let service = sandbox.until_ready();
-    let text = sandbox.stdout();
-    let child: Pid = text.lines().find_map(|line| line.strip_prefix("child ")?.parse().ok()).expect("it has a child");
+    let child = crate::stopping::until_child(&sandbox, 0);
     sandbox.kill_supervise();
     signal(service, Signal::SIGKILL);
     sandbox.until_dead(service);
