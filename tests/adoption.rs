@@ -81,6 +81,22 @@ fn with_kill_mode_group_commands_reach_the_group_of_an_adopted_service() {
     sandbox.until_dead(child);
 }
 
+#[test]
+fn with_kill_mode_group_a_successor_ends_what_a_dead_service_has_left_of_its_group() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
+    sandbox.start("child ready", &[]);
+    let service = sandbox.until_ready();
+    let child = crate::stopping::until_child(&sandbox, 0);
+    sandbox.kill_supervise();
+    signal(service, Signal::SIGKILL);
+    sandbox.until_dead(service);
+    assert!(process_stat(child).is_some_and(|stat| stat.group == service), "it outlives the service");
+    sandbox.start("child ready", &[]);
+    sandbox.until_dead(child);
+    sandbox.until_ready_after(service);
+}
+
 /// Whether the kernel tells the exit status of a process that is not a child: Linux 6.15 does.
 pub(crate) fn kernel_tells_exit_statuses() -> bool {
     let release = nix::sys::utsname::uname().expect("uname cannot fail").release().to_string_lossy().into_owned();

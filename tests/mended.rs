@@ -7,7 +7,9 @@ use nix::sys::signal::Signal;
 
 use crate::bad_days::fill;
 use crate::bad_limits::limit;
-use crate::common::{Pid, Sandbox, eventually, process_stat, signal, skip, with_status_on_a_small_disk};
+use crate::common::{
+    Pid, Sandbox, eventually, process_stat, signal, skip, supervise_program, with_status_on_a_small_disk,
+};
 
 const ALARMED: &str =
     "[global]\nalarm_interval : 60\nalarm_mail : nobody@example.invalid\nmail_transport : smtp://127.0.0.1:1\n";
@@ -166,6 +168,57 @@ fn an_alarm_quotes_no_stderr_that_the_service_does_not_write() {
     eventually(&sandbox, "the alarm is in the spool", || sandbox.alarms().len() == 1);
     let text = fs::read_to_string(&sandbox.alarms()[0]).expect("a message");
     assert!(!text.contains("of another run"), "{text}");
+}
+
+#[test]
+fn an_alarm_is_delivered_also_where_the_current_folder_is_gone() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("gone")).expect("the sandbox is writable");
+    let (service, sink) = (sandbox.path("service"), sandbox.path("sink"));
+    let conf = format!("[app]\nalarm_exec : {} delivered {}\n", service.display(), sink.display());
+    sandbox.write("gone/supervise.conf", conf);
+    let status = sandbox.status_path().to_str().expect("a plain path").to_owned();
+    let actions = format!("{} ready", service.display());
+    let mut command = sandbox.command(&["-p", &status, "-F", "supervise.conf", "-f", &actions]);
+    command.current_dir(sandbox.path("gone"));
+    sandbox.run(command).expect_code(0);
+    let service = sandbox.until_ready();
+    fs::remove_dir_all(sandbox.path("gone")).expect("it is there");
+    signal(service, Signal::SIGKILL);
+    sandbox.until_lines("sink", 1);
+}
+
+#[test]
+fn at_the_end_too_it_is_told_that_nobody_delivers() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(ALARMED);
+    fs::copy(supervise_program(), sandbox.path("supervise")).expect("it can be copied");
+    sandbox.write("svalarm", "not executable");
+    let mut command = sandbox.program(sandbox.path("supervise"));
+    command.args(["-p", "status/app", "-F", "supervise.conf", "-f", "./service ready"]);
+    sandbox.run(command).expect_code(0);
+    let service = sandbox.until_ready();
+    signal(service, Signal::SIGKILL);
+    sandbox.until_warned("unable to run svalarm: Permission denied; 1 undelivered");
+    sandbox.write_control(b"dx");
+    sandbox.until_ended();
+    sandbox.until_warned("unable to run svalarm: Permission denied; alarms may be left in status/app/alarms");
+}
+
+#[test]
+fn what_a_hook_can_t_open_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\n");
+    sandbox.start("line started ready wait", &["-F", "supervise.conf", "-r", "./service note hooks"]);
+    let service = sandbox.until_ready();
+    fs::remove_file(sandbox.file("__stderr")).expect("it is there");
+    fs::create_dir(sandbox.file("__stderr")).expect("the sandbox is writable");
+    signal(service, Signal::SIGKILL);
+    sandbox.until_lines("started", 2);
+    // Once by the hook, and once by the service.
+    eventually(&sandbox, "both are told", || {
+        sandbox.warnings().matches("unable to open status/app/__stderr").count() == 2
+    });
 }
 
 #[test]

@@ -83,18 +83,21 @@ fn ways(facts: Facts<'_>) -> Vec<(&'static str, String)> {
 /// The same for a supervise that runs in this folder.
 pub(super) fn ways_from(facts: Facts<'_>, folder: Option<&Path>) -> Vec<(&'static str, String)> {
     use std::os::unix::ffi::OsStrExt;
+    // Without a current folder (it was removed) what is named from there is not there any more either.
     let absolute = |path: &Path| {
         let path = folder.map_or_else(|| path.to_owned(), |folder| folder.join(path));
         let path = std::path::absolute(&path).unwrap_or(path);
-        escape(path.as_os_str().as_bytes())
+        path.is_absolute().then(|| escape(path.as_os_str().as_bytes()))
     };
     let settings = facts.settings;
     let mut out = Vec::new();
     out.extend(settings.mail_transport.as_ref().map(|way| ("Mail-Transport", escape(way.to_string().as_bytes()))));
     out.extend(settings.mail_from.as_ref().map(|from| ("Mail-From", escape(from.as_bytes()))));
-    out.extend(settings.mail_password_file.as_ref().map(|path| ("Mail-Password-File", absolute(path))));
+    let password_file = settings.mail_password_file.as_ref().and_then(|path| absolute(path));
+    out.extend(password_file.map(|path| ("Mail-Password-File", path)));
     out.extend(settings.gsm_command.as_ref().map(|words| ("Gsm-Command", escape(&join_words(words)))));
-    out.extend(facts.conf.map(|path| ("Conf", absolute(Path::new(std::ffi::OsStr::from_bytes(path))))));
+    let conf = facts.conf.and_then(|path| absolute(Path::new(std::ffi::OsStr::from_bytes(path))));
+    out.extend(conf.map(|path| ("Conf", path)));
     out.extend(folder.map(|folder| ("Folder", escape(folder.as_os_str().as_bytes()))));
     out
 }

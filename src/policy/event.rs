@@ -1,6 +1,6 @@
 //! What can happen to a supervise, as the policy is told of it.
 
-use super::{Command, Ledger, Rules};
+use super::{Command, Ledger, Rules, Sig};
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub enum Event {
     StatusKnown(Ended),
     /// The kernel refused to fork the service.
     ForkRefused,
+    /// This signal could not be sent to the service.
+    NotSent(Sig),
     /// The hook ended, was killed, or could not be started.
     HookEnded,
     /// The time of [`super::Policy::next_deadline`] has come.

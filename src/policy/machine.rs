@@ -131,6 +131,7 @@ impl Policy {
                 State::Up | State::Stopping => self.fork_refused(now, &mut out),
                 State::Down | State::Pacing | State::Hook { .. } | State::GaveUp | State::Left => {}
             },
+            Event::NotSent(sig) => self.not_sent(sig),
             Event::HookEnded => match self.state {
                 State::Hook { .. } => self.start_when_paced(now, &mut out),
                 State::Down | State::Up | State::Stopping | State::Pacing | State::GaveUp | State::Left => {}
@@ -264,6 +265,16 @@ impl Policy {
             self.ledger.sent[slot] = Some(now.moment);
         }
         out.push(Action::Signal(sig));
+    }
+
+    /// What was noted of a signal that never reached the service is not so: it explains no exit and pauses nothing.
+    fn not_sent(&mut self, sig: Sig) {
+        if let Some(slot) = Ledger::sent_slot(sig) {
+            self.ledger.sent[slot] = None;
+        }
+        if sig == Sig::Stop {
+            self.ledger.paused = false;
+        }
     }
 
     fn deadline(&mut self, now: Now, out: &mut Vec<Action>) {

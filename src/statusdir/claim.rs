@@ -42,6 +42,8 @@ pub struct Claim {
     pub pid: Option<u32>,
     /// Its start lies between these two, in nanoseconds since boot.
     pub started_between: (u64, u64),
+    /// The session that it is in; 0: not known.
+    pub session: i32,
     /// The boot in which this was written.
     pub boot: String,
     /// The writer took leave: there is nothing to take over.
@@ -123,7 +125,7 @@ impl Claim {
         let moment = |moment: Option<Moment>| moment.map_or_else(|| "-".to_owned(), |moment| moment.0.to_string());
         // Writing to a String cannot fail.
         let _ = write!(out, "{TITLE}sum {:020}\npid {:020}\nuntil {:020}\n", 0, 0, 0);
-        let _ = writeln!(out, "from {}\nboot {}", self.started_between.0, self.boot);
+        let _ = writeln!(out, "from {}\nsession {}\nboot {}", self.started_between.0, self.session, self.boot);
         let _ = writeln!(out, "left {}\ncommand {}", u8::from(self.left), self.command);
         let _ = writeln!(out, "wanted {}", wanted_text(ledger.wanted));
         let flags = [ledger.alarms_off, ledger.paused, ledger.start_due, ledger.prompt, ledger.up_since, ledger.killed];
@@ -165,6 +167,7 @@ impl Claim {
         let mut claim = Self {
             pid: None,
             started_between: (0, 0),
+            session: 0,
             boot: String::new(),
             left: false,
             command: 0,
@@ -190,6 +193,7 @@ impl Claim {
             "pid" => self.pid = Some(rest.parse().ok()?).filter(|&pid: &u32| pid != 0),
             "until" => self.started_between.1 = rest.parse().ok()?,
             "from" => self.started_between.0 = rest.parse().ok()?,
+            "session" => self.session = rest.parse().ok()?,
             "boot" => rest.clone_into(&mut self.boot),
             "left" => self.left = flag(Some(rest))?,
             "command" => self.command = rest.parse().ok()?,

@@ -27,6 +27,7 @@ fn full_claim() -> Claim {
     Claim {
         pid: Some(u32::MAX),
         started_between: (u64::MAX, u64::MAX),
+        session: i32::MAX,
         boot: "01234567-89ab-cdef-0123-456789abcdef".to_owned(),
         left: true,
         command: u64::MAX,
@@ -77,6 +78,7 @@ fn golden_bytes() {
     let claim = Claim {
         pid: Some(42),
         started_between: (7, 9),
+        session: 3,
         boot: "boot".to_owned(),
         left: false,
         command: 5,
@@ -85,7 +87,7 @@ fn golden_bytes() {
     };
     let block = claim.encode();
     let text = String::from_utf8(block.bytes().concat()).unwrap();
-    let summed = "pid 00000000000000000042\nuntil 00000000000000000009\nfrom 7\nboot boot\nleft 0\ncommand 5\n\
+    let summed = "pid 00000000000000000042\nuntil 00000000000000000009\nfrom 7\nsession 3\nboot boot\nleft 0\ncommand 5\n\
                   wanted up\nflags 0 0 0 0 0 0\nstopping -\nsent - - - -\nstarted - 0\ncounts 0 0 0\nend\n";
     assert_eq!(text.trim_end(), format!("supervise claim 1\nsum {:020}\n{summed}", sum(summed.as_bytes())).trim_end());
 }

@@ -3,9 +3,6 @@
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-
 /// The caller; in the foreground there is none to answer.
 #[derive(Debug)]
 pub struct Caller {
@@ -36,6 +33,12 @@ impl Caller {
         Self { pipe: Some(pipe), attentive: true, lets_go }
     }
 
+    /// The same, but stdout and stderr stay its own: there is no /dev/null to let go for.
+    #[must_use]
+    pub(super) fn kept(self) -> Self {
+        Self { lets_go: false, ..self }
+    }
+
     /// It was not told yet how the start went: what goes wrong is said on stderr too.
     #[must_use]
     pub fn is_attentive(&self) -> bool {
@@ -53,11 +56,10 @@ impl Caller {
             return;
         }
         if let Some(pipe) = self.pipe.take() {
-            if self.lets_go
-                && let Ok(null) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
-            {
-                let _ = nix::unistd::dup2_stdout(&null);
-                let _ = nix::unistd::dup2_stderr(&null);
+            if self.lets_go {
+                // Nothing has to be opened for it: stdin is /dev/null already.
+                let _ = nix::unistd::dup2_stdout(std::io::stdin());
+                let _ = nix::unistd::dup2_stderr(std::io::stdin());
             }
             let _ = nix::unistd::write(pipe.as_fd(), &[code]); // it may have been killed
         }

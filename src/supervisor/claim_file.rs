@@ -66,9 +66,11 @@ fn is_file(stat: &FileStat) -> bool {
 impl ClaimFile {
     /// Opens the file, and makes it where it is missing or something else has its name.
     pub(super) fn open(dir: &Directory) -> Result<(Self, Left), OpenFailed> {
-        let there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
-        let opened = Self::open_there(dir, there.is_some_and(|stat| !is_file(&stat)));
-        opened.map_err(|errno| if there.is_some() { OpenFailed::Unreadable(errno) } else { OpenFailed::NotMade(errno) })
+        let there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW);
+        let opened = Self::open_there(dir, there.is_ok_and(|stat| !is_file(&stat)));
+        // Where it is not known if there is one, it may be.
+        let was_none = there == Err(Errno::ENOENT);
+        opened.map_err(|errno| if was_none { OpenFailed::NotMade(errno) } else { OpenFailed::Unreadable(errno) })
     }
 
     fn open_there(dir: &Directory, something_else: bool) -> Result<(Self, Left), Errno> {

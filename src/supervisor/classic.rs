@@ -80,6 +80,7 @@ pub(super) fn claim(record: &Record, boot: &str, command: Option<(&Running, u64)
     Claim {
         pid: record.pid.filter(|_| service.is_some()),
         started_between: (started_ns, started_ns),
+        session: 0,
         boot: boot.to_owned(),
         left: false,
         command: service.map_or(0, |(pid, _)| command_number(pid, command)),

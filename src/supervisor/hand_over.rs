@@ -190,6 +190,7 @@ mod tests {
         Claim {
             pid,
             started_between: (7, 9),
+            session: 5,
             boot: "boot".to_owned(),
             left: false,
             command: 5,

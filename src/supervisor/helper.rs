@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::sys::{Launched, read_reports};
+use crate::sys::{Launched, Report, read_reports};
 
 /// A child that helps.
 #[derive(Debug)]
@@ -14,16 +14,18 @@ pub(super) struct Helper {
     /// Its start report, until its exec.
     report: Option<OwnedFd>,
     failed: Option<Errno>,
+    /// Steps that failed, and that it goes on without.
+    troubles: Vec<Report>,
 }
 
 impl Helper {
     pub(super) fn new(launched: Launched) -> Self {
-        Self { pid: launched.pid, report: Some(launched.report), failed: None }
+        Self { pid: launched.pid, report: Some(launched.report), failed: None, troubles: Vec::new() }
     }
 
     /// One that executes its program already: a predecessor in this process had started it.
     pub(super) fn handed_over(pid: Pid) -> Self {
-        Self { pid, report: None, failed: None }
+        Self { pid, report: None, failed: None, troubles: Vec::new() }
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -33,7 +35,13 @@ impl Helper {
     fn listen(&mut self) {
         let Some(report) = self.report.as_ref() else { return };
         let (reports, is_over) = read_reports(report.as_fd());
-        self.failed = self.failed.or(reports.into_iter().find(|report| report.step.is_fatal()).map(|it| it.errno));
+        for report in reports {
+            if report.step.is_fatal() {
+                self.failed = self.failed.or(Some(report.errno));
+            } else {
+                self.troubles.push(report);
+            }
+        }
         if is_over {
             self.report = None;
         }
@@ -48,6 +56,18 @@ impl Helper {
     /// Where something is told as long as it does not.
     pub(super) fn report(&self) -> Option<BorrowedFd<'_>> {
         self.report.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Steps before its exec that failed without ending it, each told once.
+    pub(super) fn troubles(&mut self) -> Vec<Report> {
+        self.listen();
+        std::mem::take(&mut self.troubles)
+    }
+
+    /// Why it does not execute its program, as far as is known.
+    pub(super) fn failure_so_far(&mut self) -> Option<Errno> {
+        self.listen();
+        self.failed
     }
 
     /// It has ended: why it never executed its program, if it did not.

@@ -25,7 +25,11 @@ impl Supervisor {
         for action in self.policy.handle(self.now, event) {
             match action {
                 Action::Start => self.start(),
-                Action::Signal(sig) => self.signal(sig),
+                Action::Signal(sig) => {
+                    if !self.signal(sig) {
+                        self.event(Event::NotSent(sig));
+                    }
+                }
                 Action::StartHook(count) => self.start_hook(count),
                 Action::KillHook => {
                     if let Some(hook) = self.hook.take() {
@@ -67,7 +71,7 @@ impl Supervisor {
     /// The hot path: from here to the fork nothing is written.
     fn start(&mut self) {
         let from = boot_ns();
-        let mut block = self.claim_of(None, (from, from)).encode();
+        let mut block = self.claim_of(None, (from, from), self.session).encode();
         let launched = launch(Launch {
             program: &self.command.program,
             output: output(self.options.inherit_output, &self.dir),
@@ -78,7 +82,7 @@ impl Supervisor {
         });
         match launched {
             Ok(launched) => {
-                self.service = Some(Service::child(launched.pid, (from, boot_ns())));
+                self.service = Some(Service::child(launched.pid, (from, boot_ns()), self.session));
                 self.running.clone_from(&self.command.running);
                 self.report = Some(launched.report);
                 self.not_started = None;
@@ -217,10 +221,11 @@ impl Supervisor {
         }
     }
 
-    fn claim_of(&self, pid: Option<u32>, started_between: (u64, u64)) -> Claim {
+    fn claim_of(&self, pid: Option<u32>, started_between: (u64, u64), session: Pid) -> Claim {
         Claim {
             pid,
             started_between,
+            session: session.as_raw(),
             boot: self.boot.clone(),
             left: self.exit_code.is_some(),
             command: self.command.number,
@@ -233,7 +238,9 @@ impl Supervisor {
     pub(super) fn claim_now(&self) -> Claim {
         let service = self.service.as_ref();
         let pid = service.and_then(|service| u32::try_from(service.pid().as_raw()).ok());
-        self.claim_of(pid, service.map_or((0, 0), |service| service.started_between))
+        let (started_between, session) =
+            service.map_or(((0, 0), self.session), |service| (service.started_between, service.session));
+        self.claim_of(pid, started_between, session)
     }
 
     /// Writes the claim where it changed; never between a fork and the report of that child, which writes its own.

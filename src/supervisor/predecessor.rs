@@ -16,6 +16,8 @@ pub(super) struct Predecessor {
     pub(super) found: Found,
     /// The living service.
     pub(super) service: Option<Service>,
+    /// The process group that a dead service has led, and its session, where the number can't be another's by now.
+    pub(super) group: Option<(Pid, Pid)>,
     /// The number of the command that it was started with.
     pub(super) command: u64,
     /// The alarms that are owed; they hold over a reboot too.
@@ -47,47 +49,84 @@ impl Predecessor {
         if claim.left || !(same_boot || boot_unknown) {
             return Ok(Self::nobody(claim.debts));
         }
-        let (found, service) = match claim.pid {
-            None => (Found::Nothing, None),
-            Some(pid) => find(pid, claim.started_between).map_err(|cause| Doubt { pid, cause })?,
+        let session = Pid::from_raw(claim.session);
+        let (found, service, group) = match claim.pid {
+            None => (Found::Nothing, None, None),
+            Some(pid) => find(pid, claim.started_between, session).map_err(|cause| Doubt { pid, cause })?,
         };
         if !same_boot && service.is_none() {
             return Ok(Self::nobody(claim.debts)); // what is gone may be of another boot
         }
-        Ok(Self { ledger: Some(claim.ledger), found, service, command: claim.command, debts: claim.debts })
+        let group = group.map(|leader| (leader, session));
+        Ok(Self { ledger: Some(claim.ledger), found, service, group, command: claim.command, debts: claim.debts })
     }
 
     fn nobody(debts: Vec<Debt>) -> Self {
-        Self { ledger: None, found: Found::Nothing, service: None, command: 0, debts }
+        Self { ledger: None, found: Found::Nothing, service: None, group: None, command: 0, debts }
     }
 }
 
+/// What is there, the living service, or the number of a dead one where no other process has it now.
+type Search = (Found, Option<Service>, Option<Pid>);
+
 /// Looks for the process with this pid that was started in this time.
-fn find(pid: u32, started_between: (u64, u64)) -> Result<(Found, Option<Service>), String> {
+fn find(pid: u32, started_between: (u64, u64), session: Pid) -> Result<Search, String> {
     let number = i32::try_from(pid).unwrap_or(0);
+    let leader = Some(Pid::from_raw(number));
     let dead = |ended| Found::Dead(Exit { pid: number, ended, peak_kib: None, cpu_us: None });
     // The pidfd first: it stays with the process that is then found to be the right one.
     let process = match Pidfd::open(Pid::from_raw(number)) {
         Ok(process) => process,
-        // No process; or a thread has the number, which is EINVAL or, on newer kernels, ENOENT.
-        Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Ok((dead(Ended::Unknown), None)),
+        Err(Errno::ESRCH) => return Ok((dead(Ended::Unknown), None, leader)),
+        // A thread has the number, which is EINVAL or, on newer kernels, ENOENT.
+        Err(Errno::EINVAL | Errno::ENOENT) => return Ok((dead(Ended::Unknown), None, None)),
         Err(errno) => return Err(format!("unable to open process {pid}: {}", why(errno))),
     };
     let Some((started, runs)) = process.started() else {
         if process.is_unreaped() {
             return Err(format!("unable to read /proc/{pid}/stat"));
         }
-        return Ok((dead(Ended::Unknown), None));
+        return Ok((dead(Ended::Unknown), None, leader));
     };
     let tick = 1_000_000_000 / Pidfd::ticks_a_second();
     if started < started_between.0 / tick || started > started_between.1 / tick {
-        return Ok((dead(Ended::Unknown), None)); // a stranger with the same pid
+        return Ok((dead(Ended::Unknown), None, None)); // a stranger with the same pid
     }
     if runs {
-        return Ok((Found::Alive, Some(Service::adopted(process, started_between))));
+        return Ok((Found::Alive, Some(Service::adopted(process, started_between, session)), None));
     }
     Ok(match process.exit_status() {
-        ExitStatus::Known(ended) => (dead(ended), None),
-        ExitStatus::AfterReaping | ExitStatus::Unknown => (dead(Ended::Unknown), None),
+        ExitStatus::Known(ended) => (dead(ended), None, leader),
+        ExitStatus::AfterReaping | ExitStatus::Unknown => (dead(Ended::Unknown), None, leader),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::sys::boot_ns;
+
+    #[test]
+    fn a_service_whose_boot_could_not_be_known_is_adopted_while_it_lives() {
+        let from = boot_ns();
+        let mut service = Command::new("sleep").arg("1000").spawn().unwrap();
+        let claim = Claim {
+            pid: Some(service.id()),
+            started_between: (from, boot_ns()),
+            session: 0,
+            boot: String::new(),
+            left: false,
+            command: 0,
+            ledger: Ledger::default(),
+            debts: Vec::new(),
+        };
+        let found = |claim: &Claim| Predecessor::from_claim(Some(claim.clone()), "now").unwrap().found;
+        assert_eq!(found(&claim), Found::Alive);
+        assert_eq!(found(&Claim { boot: "another".to_owned(), ..claim.clone() }), Found::Nothing);
+        service.kill().unwrap();
+        service.wait().unwrap();
+        assert_eq!(found(&claim), Found::Nothing, "it may have been of another boot");
+    }
 }

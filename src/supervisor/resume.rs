@@ -54,10 +54,11 @@ impl Supervisor {
         ))];
         let handed_claim = handed.claim;
         let adopted = pidfd.is_some();
+        let session = Pid::from_raw(handed_claim.session);
         let service =
             handed_claim.pid.and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw).map(|pid| match pidfd {
-                Some(pidfd) => Service::adopted(Pidfd::of(pidfd, pid), handed_claim.started_between),
-                None => Service::child(pid, handed_claim.started_between),
+                Some(pidfd) => Service::adopted(Pidfd::of(pidfd, pid), handed_claim.started_between, session),
+                None => Service::child(pid, handed_claim.started_between, session),
             });
         let loaded = load(&options.conf, options.module.name());
         let command = command(&options, &loaded).ok().or_else(|| {
@@ -83,6 +84,7 @@ impl Supervisor {
             control,
             ok: OkFifo::inherited(ok),
             signals,
+            stdin_is_null: true,
             loaded,
             claim,
             boot: handed_claim.boot,

@@ -13,6 +13,8 @@ pub(super) struct Service {
     process: Process,
     /// Its start lies between these two, in nanoseconds since boot.
     pub(super) started_between: (u64, u64),
+    /// The session that it was started in.
+    pub(super) session: Pid,
 }
 
 #[derive(Debug)]
@@ -24,12 +26,12 @@ enum Process {
 }
 
 impl Service {
-    pub(super) fn child(pid: Pid, started_between: (u64, u64)) -> Self {
-        Self { process: Process::Child(pid), started_between }
+    pub(super) fn child(pid: Pid, started_between: (u64, u64), session: Pid) -> Self {
+        Self { process: Process::Child(pid), started_between, session }
     }
 
-    pub(super) fn adopted(process: Pidfd, started_between: (u64, u64)) -> Self {
-        Self { process: Process::Adopted(process), started_between }
+    pub(super) fn adopted(process: Pidfd, started_between: (u64, u64), session: Pid) -> Self {
+        Self { process: Process::Adopted(process), started_between, session }
     }
 
     pub(super) fn pid(&self) -> Pid {

@@ -18,7 +18,7 @@ use super::texts;
 use super::texts::{Line, not_a_fifo};
 use super::turn::{Supervisor, Troubles};
 use super::upgrade::Upgrade;
-use crate::config::Settings;
+use crate::config::{KillMode, Settings};
 use crate::exit_code;
 use crate::policy::{Event, Policy};
 use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo};
@@ -84,6 +84,11 @@ impl Supervisor {
                 None
             }
         };
+        if boot.is_empty() {
+            let what = sys::BOOT_ID;
+            lines
+                .push(Line::warning(format!("unable to read {what}: a successor knows the service by its start only")));
+        }
         let left = match taken_over.as_ref() {
             None if options.take_over => {
                 let command = command.as_ref().ok().map(|command| (&command.running, command.number));
@@ -118,8 +123,16 @@ impl Supervisor {
         let control = Control::open(&dir, |name| lines.push(not_a_fifo(&at, name)))
             .map_err(|(name, errno)| system("make the fifo", name, errno))?;
         let ok = OkFifo::open(&dir).map_err(|errno| system("make the fifo", "ok", errno))?;
-        if let Ok(null) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
-            let _ = nix::unistd::dup2_stdin(&null);
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
+        let stdin_is_null = null.and_then(|null| nix::unistd::dup2_stdin(&null));
+        if let Err(errno) = stdin_is_null {
+            let why = why(errno);
+            lines.push(Line::warning(format!("unable to open /dev/null: {why}; the service gets the caller's stdin")));
+        }
+        if loaded.settings.kill_mode == KillMode::Group
+            && let Some((leader, session)) = predecessor.group
+        {
+            sys::end_group_of_dead(leader, session); // its supervise did not live to do it
         }
         let mut running = command.running.clone();
         if let Some(service) = predecessor.service.as_ref()
@@ -136,6 +149,7 @@ impl Supervisor {
         let first = Some(Event::Begin { taken: predecessor.ledger, found: predecessor.found });
         let (service, debts) = (predecessor.service, Debts::take_over(predecessor.debts));
         let parts = Parts {
+            stdin_is_null: stdin_is_null.is_ok(),
             options,
             at,
             dir,

@@ -116,8 +116,9 @@ impl Supervisor {
     /// It was reaped: what is still undelivered, and when it is tried again.
     pub(super) fn svalarm_ended(&mut self, ended: Ended) {
         let Some(running) = self.svalarm.running.take() else { return };
-        if let Ok(count) = alarm::count(&self.dir) {
-            self.undelivered = count;
+        match alarm::count(&self.dir) {
+            Ok(count) => self.undelivered = count,
+            Err(errno) => return self.svalarm_failed(&format!("unable to read {}/alarms: {}", self.at, why(errno))),
         }
         let left = self.undelivered > 0;
         let stored = std::mem::take(&mut self.svalarm.again);
@@ -159,10 +160,16 @@ impl Supervisor {
     }
 
     /// Until then it has the lock too, and whoever has seen supervise end may find it held.
-    fn until_svalarm_is_executed(&self) {
-        if let Some(report) = self.svalarm.running.as_ref().and_then(Helper::report) {
+    fn until_svalarm_is_executed(&mut self) {
+        let Some(running) = self.svalarm.running.as_mut() else { return };
+        if let Some(report) = running.report() {
             let mut descriptors = [PollFd::new(report, PollFlags::POLLIN)];
             let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
+        }
+        // Nobody will be there to reap it.
+        if let Some(errno) = running.failure_so_far() {
+            let (at, why) = (&self.at, why(errno));
+            self.lines.push(Line::warning(format!("unable to run svalarm: {why}; alarms may be left in {at}/alarms")));
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 
 use super::Caller;
 use super::backoff::Backoff;
@@ -69,6 +70,8 @@ pub struct Supervisor {
     pub(super) policy: Policy,
     pub(super) first: Option<Event>,
     pub(super) service: Option<Service>,
+    /// Our own, in which the service is started.
+    pub(super) session: Pid,
     pub(super) pid_changed: crate::policy::Stamp,
     pub(super) adopted: bool,
     /// The start report of the service that was forked last, until its exec.
@@ -87,6 +90,7 @@ pub struct Supervisor {
     pub(super) upgrade: Upgrade,
     pub(super) publisher: Publisher,
     pub(super) caller: Caller,
+    pub(super) stdin_is_null: bool,
     pub(super) troubles: Troubles,
     pub(super) ready: Ready,
     /// What signals told and was not seen to yet.
@@ -119,7 +123,7 @@ impl Supervisor {
     /// nothing left to do.
     #[must_use]
     pub fn run(mut self: Box<Self>, caller: Caller) -> u8 {
-        self.caller = caller;
+        self.caller = if self.stdin_is_null { caller } else { caller.kept() };
         self.now = now();
         match self.first.take() {
             Some(first) => self.event(first),
@@ -355,7 +359,8 @@ impl Supervisor {
     }
 
     fn hook_ended(&mut self, ended: Ended) {
-        let Some(hook) = self.hook.take() else { return };
+        let Some(mut hook) = self.hook.take() else { return };
+        self.lines.extend(hook.troubles().into_iter().filter_map(|report| texts::step_failed(report, &self.at)));
         match hook.failure() {
             Some(errno) => self.lines.push(Line::warning(format!(
                 "unable to run the hook {}: {}; the start goes on without it",
@@ -402,8 +407,8 @@ impl Supervisor {
         }
     }
 
-    /// Sends a signal to the service, if there is one.
-    pub(super) fn signal(&mut self, sig: Sig) {
+    /// Sends a signal to the service, if there is one. False: it may not be sent.
+    pub(super) fn signal(&mut self, sig: Sig) -> bool {
         let target = match self.settings.kill_mode {
             KillMode::Process => Target::Process,
             KillMode::Group => Target::Group,
@@ -413,5 +418,6 @@ impl Supervisor {
             let text = if errno == Errno::EPERM { "it runs as another user".to_owned() } else { why(errno) };
             self.lines.push(Line::warning(format!("unable to send {sig:?} to the service: {text}")));
         }
+        sent.is_ok()
     }
 }

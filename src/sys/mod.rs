@@ -30,7 +30,9 @@ pub use names::each_name;
 pub use own::{set_name_after, started_from, take_variable};
 pub use pidfd::{ExitStatus, Pidfd};
 pub use proc_stat::{ProcStat, all_processes};
-pub use process::{Forked, Reaped, Target, ends_with_parent, fork_background, kill, reap_next};
+pub use process::{
+    Forked, Reaped, Target, end_group_of_dead, ends_with_parent, fork_background, kill, reap_next, session,
+};
 pub use program::Program;
 pub use signals::{Signals, Wakeup, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};

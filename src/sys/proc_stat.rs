@@ -13,6 +13,8 @@ pub struct ProcStat {
     pub parent: i32,
     /// Its process group.
     pub group: i32,
+    /// Its session.
+    pub session: i32,
     /// When it was started, in clock ticks since boot.
     pub started: u64,
     /// Its wait status, once it is a zombie; 0 where we may not know.
@@ -40,6 +42,7 @@ impl ProcStat {
             state: *fields.first()?.as_bytes().first()?,
             parent: fields.get(4 - 3)?.parse().ok()?,
             group: fields.get(5 - 3)?.parse().ok()?,
+            session: fields.get(6 - 3)?.parse().ok()?,
             started: fields.get(22 - 3)?.parse().ok()?,
             exit_code: fields.get(52 - 3)?.parse().ok()?,
         })
@@ -61,7 +64,7 @@ mod tests {
         let rest = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
         for name in ["sleep", "a) Z 1 (b", "new\nline", "\u{fffd}"] {
             let stat = ProcStat::parse(format!("7 ({name}) S {rest}\n").as_bytes()).unwrap();
-            let expected = ProcStat { state: b'S', parent: 4, group: 5, started: 22, exit_code: 52 };
+            let expected = ProcStat { state: b'S', parent: 4, group: 5, session: 6, started: 22, exit_code: 52 };
             assert_eq!(stat, expected, "{name}");
         }
         let stat = ProcStat::parse([b"7 (\xff) Z ".as_slice(), rest.as_bytes()].concat().as_slice()).unwrap();

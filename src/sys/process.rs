@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::proc_stat::{ProcStat, all_processes};
 use crate::policy::Ended;
 
 /// Which side of a fork this is.
@@ -50,6 +51,26 @@ pub fn kill(pid: Pid, target: Target, signal: Signal) -> Result<(), Errno> {
     match target {
         Target::Process => nix::sys::signal::kill(pid, signal),
         Target::Group => nix::sys::signal::killpg(pid, signal),
+    }
+}
+
+/// The session of the calling process.
+#[must_use]
+pub fn session() -> Pid {
+    nix::unistd::getsid(None).unwrap_or(Pid::from_raw(0)) // it cannot fail for the caller itself
+}
+
+/// Sends KILL to what is left of a process group in this session whose leader has ended. No other process may have the
+/// leader's number: then nothing but such a rest can have kept it, or somebody else's group, and that is in another
+/// session.
+pub fn end_group_of_dead(leader: Pid, session: Pid) {
+    let is_left = |pid: Pid| {
+        ProcStat::read(pid)
+            .is_some_and(|stat| (stat.group, stat.session) == (leader.as_raw(), session.as_raw()) && stat.runs())
+    };
+    // As long as one of them lives the number is the group's. The kernel signals all of them at once.
+    if all_processes().any(is_left) {
+        let _ = kill(leader, Target::Group, Signal::SIGKILL);
     }
 }
 

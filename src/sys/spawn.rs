@@ -242,23 +242,19 @@ fn forget_file_limit() {
 /// Makes `name` in `dir` the descriptor `number`, or /dev/null (which is what stdin is) where that fails.
 fn redirect(dir: BorrowedFd<'_>, name: &std::ffi::CStr, number: i32, step: Step, tell: BorrowedFd<'_>) {
     let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
-    let source = match open_owned_link(dir, name, flags) {
-        Ok(file) => {
-            // O_NONBLOCK was for the opening alone. O_APPEND stays.
-            // SAFETY: system calls on descriptors that are open.
-            unsafe {
-                libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND);
-                libc::dup2(file.as_raw_fd(), number);
-            }
-            return;
-        }
-        Err(errno) => {
-            send(tell, Report { step, errno, file: 0 });
-            0
-        }
-    };
-    // SAFETY: a system call on plain numbers.
-    unsafe { libc::dup2(source, number) };
+    let redirected = open_owned_link(dir, name, flags).and_then(|file| {
+        // O_NONBLOCK was for the opening alone. O_APPEND stays.
+        // SAFETY: system calls on descriptors that are open.
+        Errno::result(unsafe {
+            libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND);
+            libc::dup2(file.as_raw_fd(), number)
+        })
+    });
+    if let Err(errno) = redirected {
+        send(tell, Report { step, errno, file: 0 });
+        // SAFETY: a system call on plain numbers.
+        unsafe { libc::dup2(0, number) };
+    }
 }
 
 const MESSAGE: usize = 7;

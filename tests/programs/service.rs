@@ -5,6 +5,7 @@
 //! out TEXT, err TEXT  prints TEXT on stdout, on stderr
 //! line FILE           appends "PID NANOSECONDS" (CLOCK_MONOTONIC) to FILE
 //! note FILE TEXT      appends "PID TEXT" to FILE, and exits; as the last words of a hook: its count
+//! delivered FILE      appends the ID, the kind, the time and the pid of the alarm in its environment to FILE, and exits
 //! alone LOCK FILE     holds the lock of LOCK for as long as it lives; appends "PID" to FILE if another holds it
 //! report FILE         writes what it was given by its parent to FILE (one `key value` a line), all at once
 //! child               forks a child that stays in the process group and waits; prints "child PID"
@@ -88,6 +89,12 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
                 append(&file, &format!("{} {}\n", process::id(), word()));
                 process::exit(0);
             }
+            "delivered" => {
+                let fact = |name: &str| std::env::var(format!("SUPERVISE_{name}")).unwrap_or_else(|_| "-".to_owned());
+                let facts = ["MESSAGE_ID", "KIND", "TIME", "PID"].map(fact);
+                append(&word(), &format!("{}\n", facts.join(" ")));
+                process::exit(0);
+            }
             "alone" => {
                 let lock = word();
                 if !lock_for_life(&lock) {
@@ -160,12 +167,17 @@ fn append(file: &str, line: &str) {
     }
 }
 
+/// The descriptor of the lock that says that this service is alone; -1 where there is none.
+static LOCK: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+
 /// False where another process has the lock.
 fn lock_for_life(file: &str) -> bool {
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);
     let opened = opened.unwrap_or_else(|e| fail(&format!("{file}: {e}")));
+    let descriptor = std::os::fd::IntoRawFd::into_raw_fd(opened);
+    LOCK.store(descriptor, std::sync::atomic::Ordering::Relaxed);
     // SAFETY: the descriptor is open, and stays so.
-    unsafe { libc::flock(std::os::fd::IntoRawFd::into_raw_fd(opened), libc::LOCK_EX | libc::LOCK_NB) == 0 }
+    unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) == 0 }
 }
 
 /// Under a name of its own first: who sees FILE sees all of it.
@@ -226,6 +238,9 @@ fn fork_child() {
     match unsafe { libc::fork() } {
         -1 => fail("fork failed"),
         0 => {
+            // A child is no copy of the service: its lock is the parent's alone.
+            // SAFETY: a descriptor that nothing here uses any more.
+            unsafe { libc::close(LOCK.load(std::sync::atomic::Ordering::Relaxed)) };
             set_mask(libc::SIG_UNBLOCK, &all_signals());
             print(1, &format!("child {}", process::id()));
             wait()

@@ -308,6 +308,18 @@ fn a_pending_status_is_settled_before_supervise_leaves() {
 }
 
 #[test]
+fn a_signal_that_could_not_be_sent_explains_nothing_and_pauses_nothing() {
+    let mut bench = Bench::up(rules());
+    bench.command(Command::Pause);
+    bench.send(Event::NotSent(Sig::Stop));
+    assert!(!bench.policy.ledger().paused);
+    bench.command(Command::Kill);
+    bench.send(Event::NotSent(Sig::Kill));
+    bench.send(exit(KILLED));
+    assert!(!bench.last_expected());
+}
+
+#[test]
 fn down_explains_no_exit_of_the_next_run() {
     let mut bench = Bench::up(rules());
     bench.command(Command::Down);

@@ -63,6 +63,7 @@ fn events() -> Vec<(String, Event, f64)> {
         ("Exited", exit(CRASH), 0.0),
         ("StatusKnown", Event::StatusKnown(CORE), 0.0),
         ("ForkRefused", Event::ForkRefused, 0.0),
+        ("NotSent", Event::NotSent(Sig::Stop), 0.0),
         ("HookEnded", Event::HookEnded, 0.0),
         ("Deadline early", Event::Deadline, 0.0),
         ("Deadline late", Event::Deadline, 1000.0),

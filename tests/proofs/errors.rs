@@ -1,0 +1,100 @@
+//! Which system call can fail with which error, where nothing but the world around supervise is wrong.
+
+use nix::errno::Errno;
+use nix::libc::{self, c_long};
+
+use Errno::{
+    E2BIG, EACCES, EAGAIN, EBUSY, EDQUOT, EFBIG, EINTR, EINVAL, EIO, EMFILE, EMLINK, ENFILE, ENOENT, ENOEXEC, ENOLCK,
+    ENOMEM, ENOSPC, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, EROFS, ESRCH, ETXTBSY,
+};
+
+/// From the manual pages, section 2, less what a caller's own mistake would bring (EBADF, EFAULT) and what these
+/// calls cannot meet with these arguments (EINTR from a call that never waits on a slow device is kept: NFS does it).
+/// Calls that are not here cannot fail, or not for a reason from outside: getpid, wait4 and waitid with WNOHANG,
+/// rt_sigprocmask, prctl, uname, lseek, dup2, setsid; and what the C library and the runtime do before `main`.
+const TABLE: &[(c_long, &[Errno])] = &[
+    (libc::SYS_openat, &[EMFILE, ENFILE, ENOMEM, ENOSPC, EDQUOT, EACCES, EIO, EROFS, EINTR]),
+    (libc::SYS_read, &[EIO, EINTR]),
+    (libc::SYS_pread64, &[EIO, EINTR]),
+    (libc::SYS_write, &[ENOSPC, EDQUOT, EIO, EROFS, EFBIG, EINTR]),
+    (libc::SYS_pwrite64, &[ENOSPC, EDQUOT, EIO, EROFS, EFBIG, EINTR]),
+    (libc::SYS_close, &[EIO, EINTR, ENOSPC, EDQUOT]),
+    (libc::SYS_fstat, &[EIO, ENOMEM]),
+    (libc::SYS_newfstatat, &[EIO, ENOMEM, EACCES]),
+    (libc::SYS_statx, &[EIO, ENOMEM, EACCES, ENOSYS]),
+    (libc::SYS_ftruncate, &[EIO, EROFS, EINTR]),
+    (libc::SYS_getdents64, &[EIO, ENOENT]),
+    (libc::SYS_getcwd, &[ENOENT, ENOMEM]),
+    (libc::SYS_renameat, &[ENOSPC, EDQUOT, EIO, EROFS, ENOMEM, EACCES]),
+    (libc::SYS_renameat2, &[ENOSPC, EDQUOT, EIO, EROFS, ENOMEM, EACCES, EINVAL, ENOSYS]),
+    (libc::SYS_unlinkat, &[EIO, EROFS, ENOMEM, EACCES, EPERM]),
+    (libc::SYS_mkdirat, &[ENOSPC, EDQUOT, EIO, EROFS, ENOMEM, EACCES, EMLINK]),
+    (libc::SYS_mknodat, &[ENOSPC, EDQUOT, EIO, EROFS, ENOMEM, EACCES, EPERM]),
+    (libc::SYS_linkat, &[ENOSPC, EDQUOT, EIO, EROFS, ENOMEM, EACCES, EPERM, EMLINK, EOPNOTSUPP]),
+    (libc::SYS_readlinkat, &[EIO, ENOMEM, EACCES]),
+    (libc::SYS_fchmod, &[EIO, EROFS, EPERM]),
+    (libc::SYS_fchmodat, &[EIO, EROFS, EPERM, ENOMEM]),
+    (libc::SYS_fcntl, &[EPERM, EBUSY, EINVAL, ENOMEM]),
+    (libc::SYS_flock, &[ENOLCK, EINTR]),
+    (libc::SYS_ioctl, &[ENOTTY, EINVAL]),
+    (libc::SYS_pipe2, &[EMFILE, ENFILE]),
+    (libc::SYS_clone, &[EAGAIN, ENOMEM]),
+    (libc::SYS_clone3, &[EAGAIN, ENOMEM]),
+    (libc::SYS_execve, &[ENOENT, EACCES, ENOMEM, EIO, ENOEXEC, E2BIG, ETXTBSY, EMFILE, EAGAIN]),
+    (libc::SYS_setpgid, &[EPERM, EACCES, ESRCH]),
+    (libc::SYS_kill, &[EPERM]),
+    (libc::SYS_ppoll, &[EINTR]),
+    (libc::SYS_rt_sigtimedwait, &[EINTR]),
+    (libc::SYS_signalfd4, &[EMFILE, ENFILE, ENOMEM]),
+    (libc::SYS_pidfd_open, &[EMFILE, ENFILE, ENOMEM, ENOSYS]),
+    (libc::SYS_pidfd_send_signal, &[EPERM]),
+    (libc::SYS_close_range, &[ENOMEM, EMFILE, ENOSYS]),
+    (libc::SYS_getrandom, &[EINTR, ENOSYS]),
+    (libc::SYS_clock_nanosleep, &[EINTR]),
+];
+
+#[cfg(target_arch = "x86_64")]
+const OLD: &[(c_long, &[Errno])] = &[
+    (libc::SYS_mkdir, &[ENOSPC, EDQUOT, EIO, EROFS, ENOMEM, EACCES, EMLINK]),
+    (libc::SYS_readlink, &[EIO, ENOMEM, EACCES, ENOENT]),
+    (libc::SYS_pipe, &[EMFILE, ENFILE]),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: &[(c_long, &[Errno])] = &[];
+
+/// Files that are none: what the kernel keeps in memory has no disk that could fail.
+const IN_MEMORY: &[&str] =
+    &["pipe:", "anon_inode:", "svcontrol", "control", "boot_id", "maps", "stat", "locks", "null"];
+
+/// Whether a call with these arguments, about this object, can really fail so.
+pub(crate) fn can_happen(kind: c_long, object: &str, arguments: &[u64; 6], errno: Errno) -> bool {
+    let argument = |number: usize| i32::try_from(arguments[number]).unwrap_or(0);
+    match kind {
+        libc::SYS_read | libc::SYS_write => !IN_MEMORY.iter().any(|name| object.starts_with(name)),
+        libc::SYS_openat => match errno {
+            ENOSPC | EDQUOT => argument(2) & libc::O_CREAT != 0,
+            EROFS => argument(2) & libc::O_ACCMODE != libc::O_RDONLY,
+            _ => true,
+        },
+        libc::SYS_fcntl => matches!(argument(1), F_NOTIFY | libc::F_SETPIPE_SZ),
+        _ => true,
+    }
+}
+
+/// linux/fcntl.h
+const F_NOTIFY: i32 = 1026;
+
+/// Out of memory. A program that runs must go on without more; one that begins may end.
+const MEMORY: &[(c_long, &[Errno])] = &[
+    (libc::SYS_brk, &[ENOMEM]),
+    (libc::SYS_mmap, &[ENOMEM]),
+    (libc::SYS_munmap, &[ENOMEM]),
+    (libc::SYS_mremap, &[ENOMEM]),
+];
+
+/// The errors of a kind of call. `runs`: the process is past its beginning.
+pub(crate) fn of(kind: c_long, runs: bool) -> &'static [Errno] {
+    let memory = if runs { MEMORY } else { &[] };
+    let known = TABLE.iter().chain(OLD).chain(memory).find(|(known, _)| *known == kind);
+    known.map_or(&[], |(_, errors)| *errors)
+}

@@ -1,0 +1,142 @@
+//! Every system call of every scenario fails, with every error that it can have: once, and for as long as it lasts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_long};
+
+use crate::calls;
+use crate::errors;
+use crate::harmless::is_harmless;
+use crate::invariants::{descriptors_of, untrue};
+use crate::jobs::{Job, Outcome};
+use crate::kill::{self, Watched};
+use crate::scenarios::{Begin, Scenario};
+use crate::tracer::{Plan, Seen, Which};
+use crate::world::{After, World};
+
+/// An error that lasts is kept up for so long after its first call.
+const WHILE: Duration = Duration::from_millis(150);
+
+/// How a signal is sent.
+const SENDING: &[c_long] = &[libc::SYS_kill, libc::SYS_pidfd_send_signal];
+
+/// The steps of a child without which there is no start.
+const FATAL: &[c_long] = &[libc::SYS_setpgid, libc::SYS_execve];
+
+/// What is to fail.
+#[derive(Clone, Copy, Debug)]
+struct Failure<'a> {
+    process: usize,
+    kind: c_long,
+    which: Which,
+    errno: Errno,
+    /// These lines about troubles belong to the scenario itself.
+    usual: &'a [String],
+}
+
+/// Runs a scenario with a failure.
+fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
+    let Failure { process, kind, which, errno, usual } = failure;
+    let world = World::new(scenario);
+    let pid = world.sandbox.value("supervise").and_then(|pid| pid.parse().ok());
+    let descriptors = pid.map(descriptors_of);
+    let mut tracer = world.begin(Plan::Fail { process, kind, which, errno });
+    let mut first = None;
+    let mut again = false;
+    world.wait("the scenario ends, in spite of it", || {
+        let seen = tracer.seen();
+        if seen.struck.is_some() {
+            first.get_or_insert_with(Instant::now);
+        }
+        let lasts = which == Which::All && first.is_some_and(|first| first.elapsed() < WHILE);
+        let refused =
+            seen.exit.is_some_and(|code| code != Some(0)) && seen.processes.iter().all(|process| process.gone);
+        if lasts && !refused {
+            return false;
+        }
+        let struck = seen.struck.is_some();
+        drop(seen);
+        if struck && which == Which::All {
+            tracer.relent();
+        }
+        // A signal that may not be sent is told, and given again once it may.
+        if struck && SENDING.contains(&kind) && !again && world.is_quiet(&tracer.seen()) {
+            again = true;
+            tracer.relent();
+            world.until_ok("the records are true", || untrue(&world.sandbox));
+            (scenario.act)(&world);
+        }
+        let seen = tracer.seen();
+        let without_conf = scenario.begin == Begin::Start && is_about_conf(&seen);
+        refused || world.is_settled(&seen) || without_conf && world.is_quiet(&seen) && seen.exit.is_some()
+    });
+    tracer.end();
+    let seen = tracer.seen();
+    assert_eq!(seen.trouble, None, "seen before a system call");
+    let Some(strike) = &seen.struck else { return Outcome::NotReached };
+    world.check_caller(&seen);
+    let refused = seen.exit.is_some_and(|code| code != Some(0));
+    let without_conf = scenario.begin == Begin::Start && is_about_conf(&seen);
+    let said = world.said();
+    assert!(!said.iter().any(|line| line.contains("panicked")), "{said:?}");
+    let told = is_news(&said, usual) || is_harmless(strike, errno);
+    assert!(told, "nothing was said of {} {}: {errno:?}", calls::name(kind), strike.object);
+    if refused {
+        assert!(!world.is_supervised(), "a start that failed leaves nothing running");
+    } else if world.is_supervised() && scenario.begin == Begin::Attach {
+        world.until_ok("the records are true", || untrue(&world.sandbox));
+        world.until_ok("no descriptor is left open", || {
+            let now = pid.map(descriptors_of);
+            (now > descriptors).then(|| format!("{descriptors:?} before, {now:?} after"))
+        });
+    }
+    let after = After {
+        struck: true,
+        supervise_struck: false,
+        service_struck: kill::is_service(&world, &seen, process) && FATAL.contains(&kind),
+        without_conf,
+        turn_ended: true,
+    };
+    world.check(&after);
+    Outcome::Done(1)
+}
+
+/// Whether there is a line that does not belong to the scenario. Numbers differ from run to run.
+fn is_news(said: &[String], usual: &[String]) -> bool {
+    let plain = |line: &String| line.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let usual_lines: Vec<String> = usual.iter().map(plain).collect();
+    said.len() > usual.len() || said.iter().any(|line| !usual_lines.contains(&plain(line)))
+}
+
+fn is_about_conf(seen: &Seen) -> bool {
+    seen.struck.as_ref().is_some_and(|strike| strike.object.contains("supervise.conf"))
+}
+
+/// All failures of a scenario.
+pub(crate) fn jobs<'a>((number, scenario): (usize, &'a Scenario), watched: &'a Watched) -> Vec<Job<'a>> {
+    let mut jobs = Vec::new();
+    for (process, calls) in watched.calls.iter().enumerate() {
+        let mut kinds = BTreeMap::<c_long, usize>::new();
+        for call in calls {
+            *kinds.entry(*call).or_default() += 1;
+        }
+        for (kind, count) in kinds {
+            let runs = scenario.begin == Begin::Attach && process == 0;
+            for &errno in errors::of(kind, runs) {
+                let all = (count > 1).then_some(Which::All);
+                for which in (1..=count).map(Which::Nth).chain(all) {
+                    let call = calls::name(kind);
+                    let failure = Failure { process, kind, which, errno, usual: &watched.said };
+                    jobs.push(Job {
+                        scenario: number,
+                        name: format!("{}: process {process}, {call} {which:?} fails with {errno:?}", scenario.name),
+                        run: Box::new(move || fail(scenario, failure)),
+                    });
+                }
+            }
+        }
+    }
+    jobs
+}

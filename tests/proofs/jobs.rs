@@ -1,0 +1,91 @@
+//! Runs many independent jobs on a few threads, for as long as there is time, and counts what became of them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::random::Random;
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// So many blows were struck, and all held.
+    Done(usize),
+    /// The run never came to where it was to be struck.
+    NotReached,
+}
+
+/// One of them.
+pub(crate) struct Job<'a> {
+    /// The number of the scenario that it belongs to.
+    pub(crate) scenario: usize,
+    pub(crate) name: String,
+    pub(crate) run: Box<dyn Fn() -> Outcome + Send + Sync + 'a>,
+}
+
+/// What became of the jobs of a scenario.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) done: usize,
+    pub(crate) not_reached: usize,
+    pub(crate) left: usize,
+    pub(crate) failed: Vec<String>,
+}
+
+/// So many threads, and no more time than this.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) threads: usize,
+    pub(crate) time: Option<Duration>,
+    /// Which jobs come first where there is not the time for all of them.
+    pub(crate) seed: u64,
+}
+
+/// Runs the jobs of so many scenarios.
+pub(crate) fn run(mut jobs: Vec<Job<'_>>, scenarios: usize, limits: Limits) -> Vec<Tally> {
+    if limits.time.is_some() {
+        let mut random = Random::new(limits.seed);
+        for place in (1..jobs.len()).rev() {
+            let other = usize::try_from(random.below(place as u64 + 1)).unwrap_or(0);
+            jobs.swap(place, other);
+        }
+    }
+    let begun = Instant::now();
+    let tallies = Mutex::new(vec![Tally::default(); scenarios]);
+    each(jobs.len(), limits.threads, |number| {
+        let job = &jobs[number];
+        let in_time = limits.time.is_none_or(|time| begun.elapsed() < time);
+        let outcome = in_time.then(|| catch_unwind(AssertUnwindSafe(&job.run)));
+        let mut tallies = tallies.lock().expect("nobody panics with it");
+        let tally = &mut tallies[job.scenario];
+        match outcome {
+            None => tally.left += 1,
+            Some(Ok(Outcome::Done(blows))) => tally.done += blows,
+            Some(Ok(Outcome::NotReached)) => tally.not_reached += 1,
+            Some(Err(_)) => {
+                eprintln!("FAILED: {}\n", job.name);
+                tally.failed.push(job.name.clone());
+            }
+        }
+    });
+    tallies.into_inner().expect("nobody panics with it")
+}
+
+/// Does this for every number below `count`, on so many threads.
+pub(crate) fn each(count: usize, threads: usize, work: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    work(number);
+                }
+            });
+        }
+    });
+}
