@@ -50,23 +50,14 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Opens the logs, looks into the spool, and lets nothing else fail.
+    /// The supervisor that is made of them.
     pub(super) fn assemble(mut self) -> Box<Supervisor> {
-        let lines = &mut self.lines;
-        let at = &self.at;
         let settings = &self.loaded.settings;
-        let mut logs = Logs::new(settings.log_max_size, settings.log_backups);
-        for (name, errno) in logs.open(&self.dir) {
-            lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
-        }
-        conf_lines(&self.loaded, if self.loaded.read { "" } else { "; no alarm policy" }, lines);
-        let undelivered = alarm::make(&self.dir).and_then(|()| alarm::count(&self.dir)).unwrap_or_else(|errno| {
-            lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno))));
-            0
-        });
+        let logs = Logs::new(settings.log_max_size, settings.log_backups);
+        conf_lines(&self.loaded, if self.loaded.read { "" } else { "; no alarm policy" }, &mut self.lines);
         let now = sys::now();
         // Not on the stack, where it would keep every later call a page further down.
-        let mut supervisor = Box::new(Supervisor {
+        Box::new(Supervisor {
             conf: conf_file(&self.loaded, now.stamp, ConfFile::default()),
             conf_generation: 0,
             settings: self.loaded.settings,
@@ -84,7 +75,7 @@ impl Parts {
             watched: sys::watch_directory(self.dir.as_fd()).is_ok(),
             logs,
             alarmed: self.running.clone(),
-            undelivered,
+            undelivered: 0,
             now,
             first: self.first,
             debts: self.debts,
@@ -109,12 +100,25 @@ impl Parts {
             svalarm: self.svalarm,
             upgrade: self.upgrade,
             lines: self.lines,
-        });
-        supervisor.look_for_svalarm();
-        if undelivered > 0 {
-            supervisor.deliver_now();
+        })
+    }
+}
+
+impl Supervisor {
+    /// Opens the logs and looks into the spool: what the service need not wait for.
+    pub(super) fn open_the_rest(&mut self) {
+        let at = &self.at;
+        for (name, errno) in self.logs.open(&self.dir) {
+            self.lines.push(Line::warning(format!("unable to open {at}/{name}: {}; its lines are lost", why(errno))));
         }
-        supervisor
+        match alarm::make(&self.dir).and_then(|()| alarm::count(&self.dir)) {
+            Ok(undelivered) => self.undelivered = undelivered,
+            Err(errno) => self.lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno)))),
+        }
+        self.look_for_svalarm();
+        if self.undelivered > 0 {
+            self.deliver_now();
+        }
     }
 }
 

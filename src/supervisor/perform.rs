@@ -167,6 +167,7 @@ impl Supervisor {
 
     /// Everything that is written about a turn. The exit code, where it was the last one.
     pub(super) fn end_turn(&mut self) -> Option<u8> {
+        self.read_report(); // of a child that was forked in this turn
         // The claim first: what others can read must be what a successor takes over.
         self.write_claim();
         self.publish();

@@ -126,11 +126,14 @@ impl Supervisor {
         self.caller = if self.stdin_is_null { caller } else { caller.kept() };
         self.now = now();
         match self.first.take() {
-            Some(first) => self.event(first),
-            None => self.turn(), // it goes on in the middle of a life
-        }
-        if self.ready.report {
-            self.read_report();
+            Some(first) => {
+                self.event(first);
+                self.open_the_rest();
+            }
+            None => {
+                self.open_the_rest();
+                self.turn(); // it goes on in the middle of a life
+            }
         }
         let mut settled = false;
         loop {
@@ -153,9 +156,7 @@ impl Supervisor {
         if std::mem::take(&mut self.woken.child) {
             self.reap();
         }
-        if self.ready.report {
-            self.read_report();
-        }
+        self.read_report();
         self.watch_late();
         if std::mem::take(&mut self.woken.directory) || !self.watched {
             self.mend_control();
@@ -317,7 +318,11 @@ impl Supervisor {
         }
     }
 
-    fn read_report(&mut self) {
+    /// Reads what the child has told, if it may have told something.
+    pub(super) fn read_report(&mut self) {
+        if !std::mem::take(&mut self.ready.report) {
+            return;
+        }
         let Some(report) = self.report.as_ref() else { return };
         let (reports, is_over) = read_reports(report.as_fd());
         self.take_reports(reports);

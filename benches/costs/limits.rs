@@ -1,0 +1,162 @@
+//! What repeats exactly, checked against limits: each is what was measured when it was written, and a little more.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::memory::{OWN, copies, kib, restart_all};
+use super::place::{Programs, Who};
+
+/// A limit.
+struct Limit {
+    what: &'static str,
+    most: f64,
+    reason: &'static str,
+}
+
+/// The C library has 590 kB of it and std's backtraces 165; a dependency more should be noticed.
+const FILE: Limit =
+    Limit { what: "the file, in bytes", most: 1_300_000.0, reason: "a page cache of it, once a machine" };
+/// Three quarters of what the other supervisors have.
+const MEMORY: Limit = Limit {
+    what: "memory that one of 20 has to itself, in KiB",
+    most: 72.0,
+    reason: "it is what a thousand supervisors cost",
+};
+/// Reads of signals and fifos twice, wait4, pipe, clone; then the two records, the claim and three lines of the log.
+const CALLS: Limit =
+    Limit { what: "system calls of supervise for a restart", most: 48.0, reason: "most of its processor time" };
+/// Group, two for signals, two files with four calls each, the claim, execve.
+const CHILD: Limit = Limit {
+    what: "system calls of the child until its exec",
+    most: 14.0,
+    reason: "the service waits for each of them",
+};
+/// Policy, claim, records, log lines.
+const INSTRUCTIONS: Limit = Limit {
+    what: "instructions of supervise for a restart",
+    most: 105_000.0,
+    reason: "formatting that grows unnoticed",
+};
+
+/// Counts, prints, and says if all limits are kept.
+pub(crate) fn check(programs: &Programs) -> bool {
+    let size = fs::metadata(&programs.supervise).expect("it was built").len() as f64;
+    let (own, child) = system_calls(programs);
+    let counted = [
+        (FILE, size),
+        (MEMORY, memory(programs)),
+        (CALLS, own),
+        (CHILD, child),
+        (INSTRUCTIONS, instructions(programs)),
+    ];
+    let mut kept = true;
+    for (Limit { what, most, reason }, value) in counted {
+        let word = if value <= most { "of" } else { "MORE THAN" };
+        println!("{what}: {value:.1} {word} {most} ({reason})");
+        kept &= value <= most;
+    }
+    kept
+}
+
+fn memory(programs: &Programs) -> f64 {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let places = copies(programs, Who::Supervise, &folder, 20);
+    restart_all(&places);
+    let mut own: Vec<f64> = places.iter().map(|place| kib(place.pid(), &OWN)).collect();
+    own.sort_by(f64::total_cmp);
+    own[own.len() / 2]
+}
+
+/// What one restart adds to a count, of which `tool` writes a whole life into a file.
+fn a_restart<const N: usize>(
+    programs: &Programs,
+    tool: impl Fn(&Path) -> Command,
+    read: impl Fn(&str) -> [f64; N],
+) -> [f64; N] {
+    const RESTARTS: usize = 10;
+    let few = read(&life(programs, 2, &tool));
+    let many = read(&life(programs, 2 + RESTARTS, &tool));
+    std::array::from_fn(|number| (many[number] - few[number]) / RESTARTS as f64)
+}
+
+/// Runs supervise under a tool, with so many restarts, and gives back what the tool wrote.
+fn life(programs: &Programs, restarts: usize, tool: impl Fn(&Path) -> Command) -> String {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("supervise.conf"), "[global]\nalarm_interval : 3600\npacing : 0.1\n").expect("a file can be written");
+    let mut command = tool(&at("counted"));
+    command.arg(&programs.supervise).args(["--foreground", "-F", "supervise.conf", "-u", "status/app"]);
+    command.arg(&programs.stamp).arg(at("stamps")).current_dir(folder.path());
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.as_mut().expect("the tool is installed");
+    for number in 1..=restarts + 1 {
+        let pid = nth_start(&at("stamps"), number);
+        sleep(Duration::from_millis(300)); // everything is written, and the pacing is over
+        if number <= restarts {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the service runs");
+        }
+    }
+    fs::write(at("status/app/svcontrol"), "dx").expect("supervise reads its fifo");
+    child.wait().expect("it is our child");
+    fs::read_to_string(at("counted")).expect("the tool has written its file")
+}
+
+fn nth_start(stamps: &PathBuf, number: usize) -> i32 {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let text = fs::read_to_string(stamps).unwrap_or_default();
+        let pids = text.lines().filter_map(|line| line.strip_prefix("S ")?.split(' ').nth(1)?.parse().ok());
+        if let Some(pid) = pids.clone().nth(number - 1) {
+            return pid;
+        }
+        assert!(Instant::now() < until, "the service is started again within 30 s");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Of supervise, and of its child until the exec.
+fn system_calls(programs: &Programs) -> (f64, f64) {
+    let strace = |out: &Path| {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", "signal=none", "-o"]).arg(out);
+        command
+    };
+    let [own, child] = a_restart(programs, strace, |text| {
+        let mut executed = std::collections::HashSet::new();
+        let first = text.split_whitespace().next().unwrap_or_default().to_owned();
+        let (mut own, mut child) = (0.0, 0.0);
+        for line in text.lines().filter(|line| !line.contains("resumed>") && !line.contains("+++")) {
+            let pid = line.split_whitespace().next().unwrap_or_default();
+            if pid == first {
+                own += 1.0;
+            } else if !executed.contains(pid) {
+                child += 1.0;
+                if line.contains(" execve(") {
+                    executed.insert(pid);
+                }
+            }
+        }
+        [own, child]
+    });
+    (own, child)
+}
+
+fn instructions(programs: &Programs) -> f64 {
+    let valgrind = |out: &Path| {
+        let mut command = Command::new("valgrind");
+        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+        command.arg(format!("--log-file={}", out.display()));
+        command
+    };
+    let [count] = a_restart(programs, valgrind, |text| {
+        let count = text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+        [count.expect("callgrind says how many it has collected")]
+    });
+    count
+}
