@@ -142,7 +142,7 @@ impl ReadRecord {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
         let pair = |line: &str| line.split_once(" : ").map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let record = Self { lines: text.lines().filter_map(pair).collect() };
+        let record = Self { lines: text.split('\n').filter_map(pair).collect() };
         record.text("module").is_some().then_some(record)
     }
 
@@ -281,6 +281,8 @@ mod tests {
             (None, None, None, None)
         );
         assert_eq!(read.text("later"), Some("7"));
+        let read = ReadRecord::decode(b"module : a\r\n").unwrap();
+        assert_eq!(read.text("module"), Some("a\r"), "a value is all that stands there");
         for none in [&b""[..], b"\0\0\0", b"module:a\n"] {
             assert_eq!(ReadRecord::decode(none), None);
         }

@@ -8,7 +8,7 @@
 //! --asleep        never comes to its poll, but sleeps instead
 //! --child         has another child beside the service
 //! --no-record     writes no record
-//! --wrong-record  names the pid of its parent in the record instead of the service's
+//! --wrong-record  names its own pid in the record instead of the service's
 //! ```
 
 use std::ffi::CString;
@@ -236,8 +236,7 @@ impl Classic {
         record[12] = u8::from(self.paused);
         record[13] = self.wanted_up.map_or(0, |up| if up { b'u' } else { b'd' });
         record[14] = if self.alarms_off { b'x' } else { b'o' };
-        // SAFETY: getppid has no preconditions.
-        let pid = if self.is("--wrong-record") { unsafe { libc::getppid() } } else { self.pid };
+        let pid = if self.is("--wrong-record") { std::process::id().cast_signed() } else { self.pid };
         record[16..].copy_from_slice(&pid.to_le_bytes());
         let new = self.path("status.new");
         fs::write(&new, record).and_then(|()| fs::rename(new, self.path("status"))).expect("the record");
