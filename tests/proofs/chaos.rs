@@ -32,6 +32,8 @@ pub(crate) struct Figures {
     pub(crate) services_killed: u64,
     pub(crate) svalarms_killed: u64,
     pub(crate) commands: u64,
+    pub(crate) upgrades_asked: u64,
+    pub(crate) upgraded: u64,
     pub(crate) looks: u64,
     pub(crate) windows: u64,
     pub(crate) gave_up: u64,
@@ -46,6 +48,8 @@ impl Figures {
         self.services_killed += other.services_killed;
         self.svalarms_killed += other.svalarms_killed;
         self.commands += other.commands;
+        self.upgrades_asked += other.upgrades_asked;
+        self.upgraded += other.upgraded;
         self.looks += other.looks;
         self.windows += other.windows;
         self.gave_up += other.gave_up;
@@ -79,6 +83,7 @@ fn worlds() -> Vec<Scenario> {
 struct Witness {
     windows: BTreeSet<String>,
     gave_up: BTreeSet<String>,
+    upgraded: BTreeSet<String>,
     trouble: Option<String>,
 }
 
@@ -171,10 +176,11 @@ fn one_round(world: &World<'_>, random: &mut Random, lives: bool, figures: &mut 
             }
         }
         _ => {
-            let all: &[u8] = if lives { b"uuddokktihaq12pcsnr" } else { b"uuddokktihaq12pcsnrx" };
+            let all: &[u8] = if lives { b"uuddokktihaq12pcsnrUU" } else { b"uuddokktihaq12pcsnrUUx" };
             let bytes: Vec<u8> = (0..=random.below(4)).map(|_| all[random.below(all.len() as u64) as usize]).collect();
             world.command(&bytes);
             figures.commands += bytes.len() as u64;
+            figures.upgrades_asked += bytes.iter().filter(|&&byte| byte == b'U').count() as u64;
         }
     }
     let pause = if random.below(8) == 0 { 120 } else { 4 };
@@ -226,7 +232,7 @@ fn resident_kib(pid: Pid) -> u64 {
 /// Reads the records over and over.
 fn watch(world: &World<'_>, over: &AtomicBool, looks: &AtomicU64, witness: &Mutex<Witness>) {
     let published = AtomicBool::new(true);
-    let (mut last, mut windows, mut gave_up) = (String::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut last, mut seen) = (String::new(), Witness::default());
     while !over.load(Ordering::Relaxed) {
         looks.fetch_add(1, Ordering::Relaxed);
         if let Some(trouble) = invariants::records_are_whole(world.sandbox.status_path(), &published) {
@@ -238,14 +244,19 @@ fn watch(world: &World<'_>, over: &AtomicBool, looks: &AtomicU64, witness: &Mute
             continue;
         }
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" : "));
-        windows.extend(value("window_opened").map(str::to_owned));
+        seen.windows.extend(value("window_opened").map(str::to_owned));
+        seen.upgraded.extend(value("upgraded").map(str::to_owned));
         if value("state") == Some("gave-up") {
-            gave_up.extend(value("last_exit_at").map(str::to_owned));
+            seen.gave_up.extend(value("last_exit_at").map(str::to_owned));
+        }
+        if let Some(problem) = value("upgrade_problem") {
+            seen.trouble.get_or_insert_with(|| format!("no upgrade: {problem}"));
         }
         last = text;
     }
     let mut witness = witness.lock().expect("nobody panics with it");
-    (witness.windows, witness.gave_up) = (windows, gave_up);
+    let trouble = witness.trouble.take().or(seen.trouble.take());
+    *witness = Witness { trouble, ..seen };
 }
 
 /// An alarm that arrived: its kind, its time and the pid that it is about.
@@ -289,6 +300,7 @@ fn account(world: &World<'_>, witness: &Witness, figures: &mut Figures) {
     }
     figures.windows += witness.windows.len() as u64;
     figures.gave_up += witness.gave_up.len() as u64;
+    figures.upgraded += witness.upgraded.len() as u64;
     let seconds = |time: &str| time.parse::<f64>().unwrap_or(0.0);
     let all: Vec<(&String, &Arrived)> = arrived.iter().collect();
     for (number, (id, (_, time, pid))) in all.iter().enumerate() {
