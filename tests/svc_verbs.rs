@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Sandbox, alive, eventually, process_stat, signal};
+use crate::common::{Sandbox, alive, eventually, eventually_some, process_stat, signal};
 
 /// Stops supervise itself, so that it reads nothing, and lets it go on in the end.
 struct Frozen(i32);
@@ -235,9 +235,9 @@ fn wait_returns_when_the_state_is_there() {
     let service = sandbox.until_ready();
     assert_eq!(sandbox.svc(&["wait", "up", "app"]).expect_code(0).stdout, format!("app: up (pid {service})\n"));
     sandbox.svc(&["wait", "down", "--timeout", "0.1"]).expect_code(99).expect_stderr(&["not down within 0.1 s"]);
-    let down = sandbox.svc_in_background(&["wait", "down", "app"]);
-    let exited = sandbox.svc_in_background(&["wait", "exited"]);
-    let gave_up = sandbox.svc_in_background(&["wait", "gave-up", "app"]);
+    let down = sandbox.svc_that_waits(&["down", "app"]);
+    let exited = sandbox.svc_that_waits(&["exited"]);
+    let gave_up = sandbox.svc_that_waits(&["gave-up", "app"]);
     sandbox.write_control(b"d");
     assert_eq!(down.wait().expect_code(0).stdout, "app: down\n");
     sandbox.write_control(b"x");
@@ -253,12 +253,13 @@ fn a_give_up_in_between_is_told() {
     sandbox.write_conf("[app]\nalarm_interval : 60\nmax_tries : 1\npacing : 0.3\n");
     let waiting = {
         sandbox.start("until TERM exit 3", &[]);
-        sandbox.svc_in_background(&["wait", "gave-up", "app"])
+        sandbox.svc_that_waits(&["gave-up", "app"])
     };
     // The second exit of the window is a give-up; the first start is stopped by a signal that nobody asked for.
     for _ in 0..2 {
-        eventually(&sandbox, "it is up", || sandbox.value("state").as_deref() == Some("up"));
-        let service = sandbox.service_pid().expect("it is up");
+        // The record tells first, the long record after it.
+        let is_up = || sandbox.value("state").as_deref() == Some("up");
+        let service = eventually_some(&sandbox, "it is up", || sandbox.service_pid().filter(|_| is_up()));
         signal(service, Signal::SIGKILL);
         sandbox.until_dead(service);
         eventually(&sandbox, "that is seen", || sandbox.service_pid() != Some(service));

@@ -1,9 +1,10 @@
 //! Calls of the clients, and services in numbers for them.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Foreground, Output, Sandbox, StatusDir};
+use super::{Foreground, Output, Sandbox, StatusDir, eventually};
 
 /// A program that was built beside supervise: `svc`, `svstat`, `svok`.
 pub(crate) fn client_program(name: &str) -> PathBuf {
@@ -28,6 +29,17 @@ impl Sandbox {
     #[track_caller]
     pub(crate) fn svc_in_background(&self, args: &[&str]) -> Foreground {
         self.spawn(self.client("svc", args))
+    }
+
+    /// Starts `svc wait`, and goes on once it waits: it has `ok` open by then.
+    #[track_caller]
+    pub(crate) fn svc_that_waits(&self, args: &[&str]) -> Foreground {
+        let call = self.svc_in_background(&[&["wait"], args].concat());
+        let holds_ok = |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|path| path.ends_with("ok"));
+        eventually(self, "svc waits", || {
+            fs::read_dir(format!("/proc/{}/fd", call.pid())).into_iter().flatten().flatten().any(holds_ok)
+        });
+        call
     }
 
     /// Starts `./service ACTIONS` as `status/NAME`.
