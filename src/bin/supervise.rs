@@ -2,3 +2,4 @@
 #![no_main]
 
 supervise::program!(supervise::commands::supervise::main);
+supervise::leave_out!();

@@ -5,6 +5,8 @@ mod clock;
 mod entry;
 mod errno;
 mod fds;
+#[doc(hidden)]
+pub mod left_out;
 mod memory;
 mod names;
 mod own;

@@ -18,16 +18,35 @@ pub enum Forked {
     Child,
 }
 
-/// Forks the calling process.
+/// Forks the calling process, which has one thread.
 ///
 /// # Errors
-/// What fork(2) says.
+/// What clone(2) says.
 pub fn fork_background() -> Result<Forked, Errno> {
-    // SAFETY: called while this process has one thread, so the child may go on as freely as the parent.
-    match Errno::result(unsafe { libc::fork() })? {
+    // SAFETY: with one thread the child finds every lock of the C library free, and that library remembers nothing of a
+    // process that would be another in its child, but a number for locks that this program has none of.
+    match unsafe { fork_bare() }? {
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent(Pid::from_raw(pid))),
     }
+}
+
+/// Forks without what the C library does besides: for one thread none of it is needed, every page that it writes to is
+/// copied for the child, and a static program has its streams only for that.
+///
+/// # Safety
+/// The C library is not told.
+pub(super) unsafe fn fork_bare() -> Result<libc::pid_t, Errno> {
+    // SAFETY: without a stack and shared memory it is a fork, which goes on here with a copy of everything. On s390x the
+    // first two arguments stand the other way round.
+    let forked = unsafe {
+        if cfg!(target_arch = "s390x") {
+            libc::syscall(libc::SYS_clone, 0, libc::SIGCHLD, 0, 0, 0)
+        } else {
+            libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0)
+        }
+    };
+    Errno::result(forked).map(|pid| libc::pid_t::try_from(pid).unwrap_or(0))
 }
 
 /// Whom a signal is for.

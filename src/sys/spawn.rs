@@ -133,7 +133,7 @@ pub struct Launched {
 pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
     let (report, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     // SAFETY: the child makes system calls only, and then becomes another program or ends.
-    match unsafe { fork_bare() }? {
+    match unsafe { super::process::fork_bare() }? {
         0 => {
             let failed = run_child(&mut launch, tell.as_fd());
             send(tell.as_fd(), failed);
@@ -148,26 +148,6 @@ pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
             }
             Ok(Launched { pid, report })
         }
-    }
-}
-
-/// Forks without what the C library does besides for a child that goes on in the same program: of that nothing is
-/// needed here, and every page that it writes to is copied for it.
-///
-/// # Safety
-/// Until it executes another program or ends, the child makes system calls only: to the C library it is still its
-/// parent.
-unsafe fn fork_bare() -> Result<libc::pid_t, Errno> {
-    // SAFETY: all-zero bytes ask for nothing.
-    let mut plain = unsafe { std::mem::zeroed::<libc::clone_args>() };
-    plain.exit_signal = libc::SIGCHLD.unsigned_abs().into();
-    // SAFETY: without a stack and shared memory it is a fork, which goes on here with a copy of everything.
-    let forked = unsafe { libc::syscall(libc::SYS_clone3, &raw const plain, size_of_val(&plain)) };
-    match Errno::result(forked) {
-        // Before Linux 5.3, and where a container's filter does not know it.
-        // SAFETY: this process has one thread, so the child finds every lock of the C library free.
-        Err(Errno::ENOSYS | Errno::EPERM) => Errno::result(unsafe { libc::fork() }),
-        other => other.map(|pid| libc::pid_t::try_from(pid).unwrap_or(0)),
     }
 }
 

@@ -1,0 +1,223 @@
+//! What the C library would bring along though the program never uses it, left out.
+//!
+//! A static program has all of the C library that could be reached. From an assertion that fails, a statistic of the
+//! allocator or a number of an error that nobody knows, that is printf(3) with every kind of number, wide characters,
+//! messages in every language and character set, and the loading of modules for those: 360 KB in a program of 880.
+//!
+//! [`leave_out!`](crate::leave_out) puts functions of this file in the place of the few through which the way there
+//! leads. Their symbols are weak: where the C library's own are linked for another reason, those hold. So a C library
+//! that is made otherwise gives a larger program, and not another one.
+
+use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong};
+use std::io::Write as _;
+
+/// Leaves out of a program (one that links no names, hosts or locales of the C library) what it never uses.
+#[macro_export]
+macro_rules! leave_out {
+    () => {
+        #[cfg(all(target_arch = "x86_64", target_env = "gnu", target_feature = "crt-static"))]
+        std::arch::global_asm!(
+            ".macro instead name, function",
+            ".pushsection .text.\\name, \"ax\", @progbits",
+            ".weak \\name",
+            ".type \\name, @function",
+            "\\name: jmp \\function",
+            ".popsection",
+            ".endm",
+            "instead __assert_fail, {assert_fail}",
+            "instead __dcgettext, {untranslated}",
+            "instead __ctype_init, {no_classes}",
+            "instead __snprintf, {unknown_error}",
+            "instead strtol, {strtol}",
+            "instead strtoul, {strtoul}",
+            "instead fprintf, {left_out}",
+            "instead _IO_fputs, {left_out}",
+            "instead fwrite, {left_out}",
+            ".purgem instead",
+            ".pushsection .rodata.stderr, \"a\", @progbits",
+            ".weak stderr",
+            ".type stderr, @object",
+            "stderr: .quad 0",
+            ".popsection",
+            assert_fail = sym $crate::sys::left_out::assert_fail,
+            untranslated = sym $crate::sys::left_out::untranslated,
+            no_classes = sym $crate::sys::left_out::no_classes,
+            unknown_error = sym $crate::sys::left_out::unknown_error,
+            strtol = sym $crate::sys::left_out::strtol,
+            strtoul = sym $crate::sys::left_out::strtoul,
+            left_out = sym $crate::sys::left_out::left_out,
+        );
+    };
+}
+
+fn end(text: std::fmt::Arguments<'_>) -> ! {
+    let _ = writeln!(std::io::stderr(), "{text}"); // nobody reads it
+    std::process::abort()
+}
+
+/// In the place of printing to a stream of C's: the allocator's statistics, which nobody asks for.
+pub extern "C" fn left_out() -> ! {
+    end(format_args!("a function of the C library was called that this program has left out"))
+}
+
+/// In the place of what assert(3) calls: the same text, in no other language.
+///
+/// # Safety
+/// The three texts are C strings, the last one may be null.
+pub unsafe extern "C" fn assert_fail(
+    assertion: *const c_char,
+    file: *const c_char,
+    line: c_uint,
+    function: *const c_char,
+) -> ! {
+    // SAFETY: the caller answers for it.
+    let text = |text: *const c_char| unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    let function = if function.is_null() { c"?".as_ptr() } else { function };
+    end(format_args!("{}:{line}: {}: Assertion `{}' failed.", text(file), text(function), text(assertion)))
+}
+
+/// In the place of dcgettext(3): the text itself, as ever where no locale is set.
+pub extern "C" fn untranslated(_domain: *const c_char, text: *const c_char, _category: c_int) -> *const c_char {
+    text
+}
+
+/// In the place of finding the tables for isalpha(3) and its like, which are not there: what uses them brings the C
+/// library's own function along.
+pub extern "C" fn no_classes() {}
+
+/// In the place of snprintf(3), of which the C library makes the text for an error that it does not know.
+///
+/// # Safety
+/// `to` has room for `size` bytes.
+pub unsafe extern "C" fn unknown_error(to: *mut c_char, size: usize) -> c_int {
+    const TEXT: &CStr = c"Unknown error";
+    let fits = TEXT.count_bytes().min(size.saturating_sub(1));
+    if size > 0 {
+        // SAFETY: the text has so many bytes, and there is room for them and the end.
+        unsafe {
+            to.copy_from_nonoverlapping(TEXT.as_ptr(), fits);
+            *to.add(fits) = 0;
+        }
+    }
+    c_int::try_from(TEXT.count_bytes()).unwrap_or(0)
+}
+
+/// In the place of strtol(3), with which the C library reads limits of the system.
+///
+/// # Safety
+/// `text` is a C string, `end` null or a place for a pointer.
+pub unsafe extern "C" fn strtol(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_long {
+    // SAFETY: the caller answers for it.
+    let (is_negative, number) = unsafe { decimal(text, end, base) };
+    let number = if is_negative {
+        number.and_then(|number| 0_i64.checked_sub_unsigned(number))
+    } else {
+        number.and_then(|number| number.try_into().ok())
+    };
+    number.unwrap_or_else(|| out_of_range(if is_negative { c_long::MIN } else { c_long::MAX }))
+}
+
+/// In the place of strtoul(3), with which the C library counts processors.
+///
+/// # Safety
+/// `text` is a C string, `end` null or a place for a pointer.
+pub unsafe extern "C" fn strtoul(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_ulong {
+    // SAFETY: the caller answers for it.
+    let (is_negative, number) = unsafe { decimal(text, end, base) };
+    let number = number.map(|number| if is_negative { number.wrapping_neg() } else { number });
+    number.unwrap_or_else(|| out_of_range(c_ulong::MAX))
+}
+
+fn out_of_range<T>(nearest: T) -> T {
+    nix::errno::Errno::ERANGE.set();
+    nearest
+}
+
+/// The sign and the digits of a number after blanks; `None` is one of more than 64 bits. The C library reads no others
+/// than decimal ones in this program.
+///
+/// # Safety
+/// As of [`strtol`].
+unsafe fn decimal(text: *const c_char, end: *mut *const c_char, base: c_int) -> (bool, Option<u64>) {
+    if base != 10 {
+        left_out();
+    }
+    // SAFETY: the caller answers for it.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    let count = |from: usize, is: fn(&u8) -> bool| bytes[from..].iter().take_while(|&byte| is(byte)).count();
+    let sign = count(0, |byte| matches!(byte, b' ' | b'\t'..=b'\r'));
+    let digits = sign + usize::from(matches!(bytes.get(sign), Some(b'+' | b'-')));
+    let behind = digits + count(digits, u8::is_ascii_digit);
+    let number = bytes[digits..behind]
+        .iter()
+        .try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    if !end.is_null() {
+        // SAFETY: the offset is one into the string, or of its end.
+        unsafe { *end = text.add(if behind > digits { behind } else { 0 }) };
+    }
+    (bytes.get(sign) == Some(&b'-'), number)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_the_c_library_does() {
+        for text in [
+            c"0",
+            c"17",
+            c" \t\n+8 rest",
+            c"-3",
+            c"0-7",
+            c"x",
+            c"-",
+            c"",
+            c"  ",
+            c"9223372036854775807",
+            c"9223372036854775808",
+            c"-9223372036854775808",
+            c"-9223372036854775809",
+            c"18446744073709551615",
+            c"18446744073709551616",
+            c"-18446744073709551615",
+            c"-99999999999999999999999",
+        ] {
+            let (text, mut ours, mut theirs) = (text.as_ptr(), std::ptr::null(), std::ptr::null_mut());
+            let errno = Errno::last_raw;
+            Errno::clear();
+            // SAFETY: C strings, and places for pointers.
+            let (own, own_errno) = unsafe { (strtol(text, &raw mut ours, 10), errno()) };
+            Errno::clear();
+            // SAFETY: as above.
+            let (expected, expected_errno) = unsafe { (libc::strtol(text, &raw mut theirs, 10), errno()) };
+            // SAFETY: `text` is one.
+            let shown = unsafe { CStr::from_ptr(text) };
+            assert_eq!((own, own_errno, ours), (expected, expected_errno, theirs.cast_const()), "{shown:?}");
+            Errno::clear();
+            // SAFETY: as above.
+            let (own, own_errno) = unsafe { (strtoul(text, std::ptr::null_mut(), 10), errno()) };
+            Errno::clear();
+            // SAFETY: as above.
+            let (expected, expected_errno) = unsafe { (libc::strtoul(text, std::ptr::null_mut(), 10), errno()) };
+            assert_eq!((own, own_errno), (expected, expected_errno), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_unknown_error_fits_its_room() {
+        for (room, expected) in [(0, "x"), (1, ""), (5, "Unkn"), (14, "Unknown error"), (32, "Unknown error")] {
+            let mut bytes = [b'x'.cast_signed() as c_char; 40];
+            bytes[39] = 0;
+            // SAFETY: it is no larger than the array.
+            let text = unsafe {
+                unknown_error(bytes.as_mut_ptr(), room);
+                CStr::from_ptr(bytes.as_ptr())
+            };
+            assert!(text.to_str().unwrap().starts_with(expected));
+            assert!(room == 0 || text.count_bytes() == expected.len());
+        }
+    }
+}
