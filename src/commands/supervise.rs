@@ -42,13 +42,17 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Asked::CanGoOn { options } => answer(&can_go_on(&options, io::stdin().lock())),
         Asked::Run { options, foreground } => {
             let is_upgrade = handed.is_some();
-            let resumed = handed.flatten().and_then(|handed| Supervisor::resume(options.clone(), handed));
+            let handed = handed.flatten();
+            let goes_on = handed.is_some();
+            let resumed = handed.and_then(|handed| Supervisor::resume(options.clone(), handed));
             match resumed {
                 Some(supervisor) => {
                     close_on_exec_from(3);
                     supervisor.run(Caller::answered())
                 }
-                None if !foreground => background(options),
+                // It is in the background already where it is to be, and its service is not to lose its parent: the
+                // kernel would continue one that is paused.
+                None if !foreground && !goes_on => background(options),
                 None => {
                     // What it could not use of a hand-over it must not hold: the lock is to be taken anew.
                     if is_upgrade {
@@ -56,7 +60,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
                     } else {
                         close_on_exec_from(3)
                     }
-                    serve(options, Caller::none())
+                    serve(options, Caller::none(), goes_on)
                 }
             }
         }
@@ -84,7 +88,7 @@ fn background(options: Options) -> u8 {
             drop(answer);
             let _ = setsid(); // a child that was just forked leads no process group, the one thing that forbids it
             let lets_go = !options.inherit_output;
-            serve(options, Caller::waiting(caller, lets_go))
+            serve(options, Caller::waiting(caller, lets_go), false)
         }
     }
 }
@@ -107,10 +111,16 @@ fn wait_for_answer(options: &Options, answer: &OwnedFd, child: Pid) -> u8 {
     code[0]
 }
 
-fn serve(options: Options, mut caller: Caller) -> u8 {
+/// `anew`: after an upgrade that could not go on where the other version had stopped.
+fn serve(options: Options, mut caller: Caller, anew: bool) -> u8 {
     let module = options.module.to_string();
     match Supervisor::set_up(options) {
-        Ok(supervisor) => supervisor.run(caller),
+        Ok(mut supervisor) => {
+            if anew {
+                supervisor.has_begun_anew();
+            }
+            supervisor.run(caller)
+        }
         Err(error) => {
             for line in error.lines {
                 say(&format!("supervise: {module}: {line}"));

@@ -1,5 +1,6 @@
 //! What a record says of the service of a classic program, as the claim that this one would have written.
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::command::{Running, words_of};
@@ -7,21 +8,41 @@ use super::predecessor::Predecessor;
 use super::texts::Line;
 use crate::policy::{Ledger, Moment, Stamp, Wanted};
 use crate::statusdir::{Claim, Debt, Directory, Record};
-use crate::sys::{Pidfd, ProcStat, boot_ns, now};
+use crate::sys::{Pidfd, ProcStat, boot_ns, now, why};
 
 /// The classic program stamps its record right after the fork; further apart, the process is another one.
 const APART_NS: u64 = 2_000_000_000;
 
 /// The status record. `None`: there is none, or these are not the bytes of one.
-pub(super) fn record(dir: &Directory) -> Option<Record> {
+///
+/// # Errors
+/// It can't be read, and why.
+pub(super) fn record(dir: &Directory) -> Result<Option<Record>, String> {
     // One byte more than it has: what is longer is none.
-    Record::decode(&dir.read("status", Record::LEN + 1).ok()?)
+    match dir.read("status", Record::LEN + 1) {
+        Ok(bytes) => Ok(Record::decode(&bytes)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(format!("unable to read the status record: {}", why(errno))),
+    }
 }
 
-/// The process that a record names.
-pub(super) fn process(record: &Record) -> Option<(Pid, ProcStat)> {
-    let pid = Pid::from_raw(i32::try_from(record.pid?).ok()?);
-    Some((pid, ProcStat::read(pid)?)).filter(|(_, stat)| stat.runs())
+/// The living process that a record names.
+///
+/// # Errors
+/// It can't be told if it lives, and why.
+pub(super) fn process(record: &Record) -> Result<Option<(Pid, ProcStat)>, String> {
+    let Some(pid) = record.pid.and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw) else { return Ok(None) };
+    let process = match Pidfd::open(pid) {
+        Ok(process) => process,
+        // No process; or a thread has the number, which is EINVAL or, on newer kernels, ENOENT.
+        Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Ok(None),
+        Err(errno) => return Err(format!("unable to open process {pid}: {}", why(errno))),
+    };
+    match ProcStat::read(pid) {
+        Some(stat) => Ok(Some((pid, stat)).filter(|(_, stat)| stat.runs())),
+        None if process.is_unreaped() => Err(format!("unable to read /proc/{pid}/stat")),
+        None => Ok(None),
+    }
 }
 
 /// Whether this process was started when the record was stamped.
@@ -33,36 +54,44 @@ fn is_of_its_time(record: &Record, stat: &ProcStat) -> bool {
 
 /// The claim to go on from where no supervise lives: the one that was left, or one made of the record where only that
 /// names a living service.
+///
+/// # Errors
+/// It can't be told if one lives, and why.
 pub(super) fn claim_where_none_lives(
     left: Option<Claim>,
     dir: &Directory,
     boot: &str,
     command: Option<(&Running, u64)>,
     lines: &mut Vec<Line>,
-) -> Option<Claim> {
+) -> Result<Option<Claim>, String> {
     let is_known = |left: &Option<Claim>| match Predecessor::from_claim(left.clone(), boot) {
         Ok(predecessor) => predecessor.service.is_some(),
         Err(_) => true, // or perhaps it is: then nothing may be started
     };
-    let Some((record, (pid, stat))) = record(dir).and_then(|record| Some((record, process(&record)?))) else {
-        return left;
-    };
     if is_known(&left) {
-        return left;
+        return Ok(left);
     }
+    let Some(record) = record(dir)? else { return Ok(left) };
+    let Some((pid, stat)) = process(&record)? else { return Ok(left) };
     if !is_of_its_time(&record, &stat) {
         lines.push(Line::warning(format!(
             "the status record names pid {pid}, which runs but was started at another time: it is not the service"
         )));
-        return left;
+        return Ok(left);
     }
     let debts = left.map(|claim| claim.debts).unwrap_or_default();
-    Some(claim(&record, boot, command, debts))
+    Ok(Some(claim(&record, Some((pid, stat)), boot, command, debts)))
 }
 
-/// The claim, for a successor whose own COMMAND is `command`. `debts`: of an earlier claim.
-pub(super) fn claim(record: &Record, boot: &str, command: Option<(&Running, u64)>, debts: Vec<Debt>) -> Claim {
-    let service = process(record);
+/// The claim, for a successor whose own COMMAND is `command`. `service`: the process that the record names. `debts`: of an
+/// earlier claim.
+pub(super) fn claim(
+    record: &Record,
+    service: Option<(Pid, ProcStat)>,
+    boot: &str,
+    command: Option<(&Running, u64)>,
+    debts: Vec<Debt>,
+) -> Claim {
     let started_ns = service.map_or(0, |(_, stat)| start_ns(&stat));
     let now = now();
     let since_start = boot_ns().saturating_sub(started_ns);

@@ -3,11 +3,12 @@
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::claim_file::ClaimFile;
 use super::command::{ServiceCommand, words_of};
-use super::conf::load;
+use super::conf::{Loaded, load};
 use super::debts::Debts;
 use super::hand_over::HandOver;
 use super::helper::Helper;
@@ -22,11 +23,13 @@ use super::upgrade::Upgrade;
 use crate::config::split_words;
 use crate::policy::Policy;
 use crate::statusdir::{Control, Directory, Lock, OkFifo};
-use crate::sys::{self, Pidfd, Signals};
+use crate::sys::{self, Pidfd, Signals, why};
 
-/// The kernel had no room for a signalfd: tried again so soon. Without it supervise could do nothing, and without a
-/// supervise nobody would look after the service.
-const WITHOUT_SIGNALS: Duration = Duration::from_millis(100);
+/// The kernel had no room for a signalfd, or the conf can't be read: tried again so soon. Without signals supervise could
+/// do nothing, and without a supervise nobody would look after the service.
+const BEFORE_ANOTHER: Duration = Duration::from_millis(100);
+/// So often the conf is tried: half a second in which an exit would wait is less than a policy that is gone.
+const ATTEMPTS: usize = 6;
 
 impl Supervisor {
     /// Goes on where the version that handed over stopped. `None`: it can't, and holds nothing; what is handed over was
@@ -41,7 +44,7 @@ impl Supervisor {
             None => None,
         };
         let control = Control::inherited(fifos).ok()?;
-        let signals = signals();
+        let (signals, refused) = signals();
         if let Some(path) = handed.path.as_deref() {
             sys::set_name_after(path);
         }
@@ -52,6 +55,9 @@ impl Supervisor {
             handed.version,
             env!("CARGO_PKG_VERSION")
         ))];
+        lines.extend(refused.map(|errno| {
+            Line::warning(format!("unable to make a signalfd, at first: {}; it was tried again", why(errno)))
+        }));
         let handed_claim = handed.claim;
         let adopted = pidfd.is_some();
         let session = Pid::from_raw(handed_claim.session);
@@ -60,7 +66,8 @@ impl Supervisor {
                 Some(pidfd) => Service::adopted(Pidfd::of(pidfd, pid), handed_claim.started_between, session),
                 None => Service::child(pid, handed_claim.started_between, session),
             });
-        let loaded = load(&options.conf, options.module.name());
+        let (loaded, refused) = load_patiently(&options, handed.has_conf);
+        lines.extend(refused.map(|problem| Line::warning(format!("{problem}, at first; it was tried again"))));
         let command = command(&options, &loaded).ok().or_else(|| {
             // The conf named one when this version was asked, and does not now.
             let words = service.as_ref().and_then(|service| words_of(service.pid()));
@@ -110,11 +117,29 @@ impl Supervisor {
     }
 }
 
-fn signals() -> Signals {
+/// The signals, and why they could not be had at once.
+fn signals() -> (Signals, Option<Errno>) {
+    let mut refused = None;
     loop {
         match sys::take_over_signals() {
-            Ok(signals) => return signals,
-            Err(_) => std::thread::sleep(WITHOUT_SIGNALS),
+            Ok(signals) => return (signals, refused),
+            Err(errno) => refused = Some(errno),
         }
+        std::thread::sleep(BEFORE_ANOTHER);
     }
+}
+
+/// The conf, and why it could not be read at once. It could be when this version was asked, so it is tried for a while:
+/// the policy of the other version is gone, and with it a window that is open.
+fn load_patiently(options: &Options, had_conf: bool) -> (Loaded, Option<String>) {
+    let mut refused = None;
+    for _ in 1..ATTEMPTS {
+        let mut loaded = load(&options.conf, options.module.name());
+        if loaded.read || !had_conf {
+            return (loaded, refused);
+        }
+        refused = loaded.problems.pop();
+        std::thread::sleep(BEFORE_ANOTHER);
+    }
+    (load(&options.conf, options.module.name()), None)
 }

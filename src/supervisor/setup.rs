@@ -92,7 +92,10 @@ impl Supervisor {
         let left = match taken_over.as_ref() {
             None if options.take_over => {
                 let command = command.as_ref().ok().map(|command| (&command.running, command.number));
-                classic::claim_where_none_lives(left, &dir, &boot, command, &mut lines)
+                classic::claim_where_none_lives(left, &dir, &boot, command, &mut lines).map_err(|cause| {
+                    let text = format!("{cause}; so it is not known if a service still runs: nothing is started");
+                    StartError::new(exit_code::SYSTEM, text)
+                })?
             }
             None => left,
             Some(taken_over) => {

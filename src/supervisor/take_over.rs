@@ -168,7 +168,7 @@ impl<'a> Holder<'a> {
         if !holds_lock(self.pid(), self.dir) {
             return Err("it does not hold the lock any more".to_owned());
         }
-        let record = classic::record(self.dir).ok_or("there is no status record that can be read")?;
+        let record = classic::record(self.dir)?.ok_or("there is no status record that can be read")?;
         let is_ours = has_open(self.pid(), self.dir, "claim");
         let left = ClaimFile::read(self.dir).map_err(|errno| format!("unable to read the claim: {}", why(errno)))?;
         let old = match left {
@@ -179,7 +179,8 @@ impl<'a> Holder<'a> {
         let known = Predecessor::from_claim(old.clone(), successor.boot).map_err(|doubt| doubt.cause)?;
         let claimed = known.service.map(|service| service.pid());
         let service = record.pid.and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-        if service.is_some() && classic::process(&record).is_none() {
+        let process = classic::process(&record)?;
+        if service.is_some() && process.is_none() {
             return Err("the service has ended".to_owned());
         }
         if service.is_none() && !successor.can_start {
@@ -202,7 +203,7 @@ impl<'a> Holder<'a> {
             (None, true) => Err("its claim says something else than its record".to_owned()),
             (None, false) => {
                 let debts = old.map(|claim| claim.debts).unwrap_or_default();
-                Ok(Some(classic::claim(&record, successor.boot, successor.command, debts)))
+                Ok(Some(classic::claim(&record, process, successor.boot, successor.command, debts)))
             }
         }
     }

@@ -143,11 +143,20 @@ impl Supervisor {
     }
 
     fn upgrade_failed(&mut self, problem: &str) {
+        self.no_upgrade(problem, "goes on");
+    }
+
+    /// This version was executed, and could not use what it was handed: it has started as after a death of the other.
+    pub fn has_begun_anew(&mut self) {
+        self.no_upgrade("what was handed over could not be used", "has begun anew");
+    }
+
+    fn no_upgrade(&mut self, problem: &str, instead: &str) {
         let (seconds, nanos) = (self.now.stamp.seconds(), self.now.stamp.nanos());
         self.upgrade.problem = Some(format!("{seconds}.{nanos:09} {problem}"));
         self.upgrade.generation = self.upgrade.generation.wrapping_add(1);
         let version = env!("CARGO_PKG_VERSION");
-        self.lines.push(Line::warning(format!("no upgrade: {problem}; version {version} goes on")));
+        self.lines.push(Line::warning(format!("no upgrade: {problem}; version {version} {instead}")));
     }
 
     /// Where the start of a helper is told: as long as one is between fork and exec, the exec has to wait.
