@@ -77,21 +77,21 @@ pub(super) fn judge(verb: Verb, scene: &Scene<'_>) -> Verdict {
     if !scene.obeyed {
         return NOT_YET;
     }
-    let (before, now) = (&scene.before.record, &scene.now.record);
+    let (before, now) = (scene.before, scene.now);
     match verb {
         Verb::Start | Verb::Restart | Verb::Once => came_up(verb, scene),
-        Verb::Stop if now.pid.is_none() && now.wanted == Wanted::Down => {
+        Verb::Stop if now.pid.is_none() && now.record.wanted == Wanted::Down => {
             done(if before.pid.is_some() { "stopped" } else { "down already" })
         }
         Verb::Kill if before.pid.is_none() => done("not running"),
         Verb::Kill if now.pid != before.pid => done("killed"),
         Verb::Pause if now.pid.is_none() => failed("not running, so it cannot be paused"),
-        Verb::Pause if now.paused => done("paused"),
-        Verb::Continue if !now.paused => done(if before.paused { "continued" } else { "not paused" }),
+        Verb::Pause if now.record.paused => done("paused"),
+        Verb::Continue if !now.record.paused => done(if before.record.paused { "continued" } else { "not paused" }),
         Verb::Reload => reloaded(scene),
         Verb::Upgrade => upgraded(scene),
-        Verb::AlarmsOn if !now.alarms_off => done("alarms on"),
-        Verb::AlarmsOff if now.alarms_off => done("alarms off"),
+        Verb::AlarmsOn if !now.record.alarms_off => done("alarms on"),
+        Verb::AlarmsOff if now.record.alarms_off => done("alarms off"),
         Verb::Send(_) => done("told"),
         Verb::Stop
         | Verb::Kill
@@ -113,7 +113,7 @@ pub(super) fn not_in_time(verb: Verb, scene: &Scene<'_>, timeout: Duration) -> S
         return format!("not {wanted} within {limit} s: supervise has not obeyed yet; is it stopped?");
     }
     let hint = match verb {
-        Verb::Stop | Verb::Restart | Verb::Exit if scene.now.record.pid.is_some() => {
+        Verb::Stop | Verb::Restart | Verb::Exit if scene.now.pid.is_some() => {
             "; it does not end by TERM, and `svc kill` would end it"
         }
         _ => "",
@@ -123,7 +123,7 @@ pub(super) fn not_in_time(verb: Verb, scene: &Scene<'_>, timeout: Duration) -> S
 
 /// Supervise is gone, or on its way out by a give-up.
 fn after_the_end(verb: Verb, now: &Fare) -> Verdict {
-    match (verb, now.record.pid) {
+    match (verb, now.pid) {
         (_, Some(pid)) => failed(format!("supervise died meanwhile; the service may run on as pid {pid}")),
         (Verb::Exit, None) => done("exited"),
         (_, None) if now.gave_up() => Verdict::Failed(Failure {
@@ -138,17 +138,17 @@ fn after_the_end(verb: Verb, now: &Fare) -> Verdict {
 fn came_up(verb: Verb, scene: &Scene<'_>) -> Verdict {
     let (before, now) = (scene.before, scene.now);
     let wanted = if verb == Verb::Once { Wanted::Once } else { Wanted::Up };
-    let is_up = now.record.pid.is_some() && now.record.wanted == wanted && !now.is_stopping();
+    let is_up = now.pid.is_some() && now.record.wanted == wanted && !now.is_stopping();
     // A process that was being stopped, or that is to be restarted, is not the one that was asked for.
     let is_old_one_good = verb != Verb::Restart && before.record.wanted != Wanted::Down && !before.is_stopping();
-    if is_up && is_old_one_good && now.record.pid == before.record.pid {
+    if is_up && is_old_one_good && now.pid == before.pid {
         return done(format!("up already ({})", now.pid_words()));
     }
     if exited_again(scene) {
         return came_down(verb, scene);
     }
     match scene.fresh {
-        Some((pid, age)) if is_up && now.record.pid == Some(pid) => {
+        Some((pid, age)) if is_up && now.pid == Some(pid) => {
             if age < scene.settle {
                 return Verdict::NotYet(Some(scene.settle - age));
             }
@@ -168,11 +168,11 @@ fn exited_again(scene: &Scene<'_>) -> bool {
     let counts = |fare: &Fare| Some((fare.number("starts")?, fare.number("exits")?));
     let by_count = match (counts(scene.before), counts(scene.now)) {
         (Some((starts, exits)), Some((starts_now, exits_now))) => {
-            starts_now > starts && exits_now > exits + u64::from(scene.before.record.pid.is_some())
+            starts_now > starts && exits_now > exits + u64::from(scene.before.pid.is_some())
         }
         _ => false,
     };
-    by_count || scene.fresh.is_some_and(|(pid, _)| scene.now.record.pid != Some(pid))
+    by_count || scene.fresh.is_some_and(|(pid, _)| scene.now.pid != Some(pid))
 }
 
 fn came_down(verb: Verb, scene: &Scene<'_>) -> Verdict {
@@ -230,13 +230,13 @@ fn upgraded(scene: &Scene<'_>) -> Verdict {
 fn awaited(until: Until, scene: &Scene<'_>) -> Verdict {
     let now = scene.now;
     match until {
-        Until::Up if scene.lives && now.record.pid.is_some() && !now.is_stopping() => {
+        Until::Up if scene.lives && now.pid.is_some() && !now.is_stopping() => {
             done(format!("up ({})", now.pid_words()))
         }
-        Until::Down if now.record.pid.is_none() && (!scene.lives || now.stays_down()) => done("down"),
+        Until::Down if now.pid.is_none() && (!scene.lives || now.stays_down()) => done("down"),
         Until::GaveUp if now.gave_up() => done("gave up"),
         Until::Exited if !scene.lives => done("exited"),
-        _ if !scene.lives => match now.record.pid {
+        _ if !scene.lives => match now.pid {
             Some(pid) => failed(format!("supervise died; the service may run on as pid {pid}")),
             None if now.gave_up() => failed("supervise gave up"),
             None => failed("supervise has ended"),

@@ -11,7 +11,8 @@ fn ours(pid: u32, state: &str, wanted: &str, starts: u32, exits: u32, more: &str
     let text = format!(
         "module : web\npid : {pid}\nstate : {state}\nwanted : {wanted}\nstarts : {starts}\nexits : {exits}\n{more}"
     );
-    Fare { long: Some(ReadRecord::decode(text.as_bytes()).unwrap()), ..classic(pid, wanted, false, false) }
+    let long = ReadRecord::decode(text.as_bytes());
+    Fare::new(classic(pid, wanted, false, false).record, Some(long.unwrap()), Some(true))
 }
 
 /// What a classic program publishes.
@@ -22,14 +23,14 @@ fn classic(pid: u32, wanted: &str, paused: bool, alarms_off: bool) -> Fare {
         _ => Wanted::Once,
     };
     let record = Record { stamp: Stamp(0), paused, wanted, alarms_off, pid: (pid != 0).then_some(pid) };
-    Fare { record, long: None }
+    Fare::new(record, None, Some(true))
 }
 
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// A scene in which the bytes were obeyed and supervise lives; a new pid has settled.
 fn settled<'a>(before: &'a Fare, now: &'a Fare) -> Scene<'a> {
-    let fresh = now.record.pid.filter(|_| now.record.pid != before.record.pid).map(|pid| (pid, SETTLE));
+    let fresh = now.pid.filter(|_| now.pid != before.pid).map(|pid| (pid, SETTLE));
     Scene { before, now, lives: true, obeyed: true, fresh, settle: SETTLE }
 }
 

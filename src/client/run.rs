@@ -7,14 +7,15 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use super::Service;
 use super::effect::{Failure, Scene, See, Verdict, judge, not_in_time};
 use super::fare::Fare;
-use super::look::Unreadable;
+use super::liveness::{Liveness, open_ok};
+use super::look::{Records, Unreadable};
 use super::steer::{Order, Outcome};
-use super::target::{Refusal, Target, Written, enter, is_lock_free, is_removed, open_ok, unable};
+use super::target::{Refusal, Target, Written, enter, is_removed, unable};
 use super::verb::Verb;
 use super::watch::Watches;
 use super::words::{failure_words, log_length, no_supervise};
 use crate::policy::Command;
-use crate::statusdir::byte_of;
+use crate::statusdir::{Directory, byte_of, listed_holder, lock_is_held};
 
 /// Where no watch tells of a change it is looked for so often.
 const UNWATCHED: Duration = Duration::from_millis(50);
@@ -72,19 +73,20 @@ impl Run {
         watches: &mut Watches,
         epoll: &Epoll,
     ) -> Result<Self, Outcome> {
-        let dir = enter(&service.dir)?;
+        let mut target = Target::new(enter(&service.dir)?);
         let watched = watches.add(&service.dir, place);
-        let before = Fare::read(&dir);
-        let (target, lives) = if matches!(order.verb, Verb::Wait(_)) {
-            let (ok, lives) = match open_ok(&dir) {
-                Ok(ok) => (ok, true),
-                Err(Refusal::NoSupervise(_)) => (None, false),
-                Err(refusal) => return Err(refusal.into()),
-            };
-            (Target { dir, ok, control: None }, lives)
+        let records = Records::read(&target.dir);
+        let lives = if matches!(order.verb, Verb::Wait(_)) {
+            target.ok = open_ok(&target.dir).ok();
+            target.ok.is_some() || is_known_to_live(&target.dir, &records)?
         } else {
-            (Target::open(dir).map_err(|refusal| no_supervise(refusal, before.as_ref().ok()))?, true)
+            if let Err(refusal) = target.connect() {
+                let last = Fare::of(&target.dir, records, Some(false));
+                return Err(no_supervise(refusal, last.as_ref().ok()));
+            }
+            true
         };
+        let before = Fare::of(&target.dir, records, Some(lives));
         let before = before.map_err(|unreadable| {
             Outcome::System(match unreadable {
                 Unreadable::System(errno) => unable(&target.dir, "read", "status", errno),
@@ -157,7 +159,9 @@ impl Run {
         if is_removed(&self.target.dir) {
             return Some(Outcome::NotSo("its status directory was removed".to_owned()));
         }
-        if let Ok(fare) = Fare::read(&self.target.dir) {
+        // After that: what supervise wrote last is read.
+        let records = Records::read(&self.target.dir);
+        if let Ok(fare) = Fare::of(&self.target.dir, records, Some(self.lives)) {
             self.now = fare;
         }
         self.notice_a_new_pid(now);
@@ -210,18 +214,25 @@ impl Run {
 
     /// Sees whether supervise has gone. The answer: it has, but somebody still has its lock.
     fn notice_the_end(&mut self, place: usize, order: &Order, epoll: &Epoll) -> bool {
-        if !self.lives || !self.target.is_abandoned() {
+        let dir = &self.target.dir;
+        let has_gone = match self.target.is_abandoned() {
+            _ if !self.lives => return false,
+            Some(abandoned) => abandoned,
+            None => is_known_to_live(dir, &Records::read(dir)) == Ok(false),
+        };
+        if !has_gone {
             return false;
         }
         let is_exit = matches!(order.verb, Verb::Exit);
-        if let Ok(Some(ok)) = open_ok(&self.target.dir) {
+        if let Ok(ok) = open_ok(dir) {
             // Another one has taken its place: the fifo of commands is the same.
             self.target.ok = Some(ok);
             self.register(place, epoll);
             self.lives = !is_exit;
             return false;
         }
-        if is_exit && !is_lock_free(&self.target.dir) {
+        // Of who may not open the file it is asked by the kernel's list.
+        if is_exit && lock_is_held(dir).unwrap_or_else(|_| listed_holder(dir).is_some()) {
             return true;
         }
         self.lives = false;
@@ -230,8 +241,8 @@ impl Run {
 
     /// A process that came after the command was obeyed, and is not being stopped again.
     fn notice_a_new_pid(&mut self, now: Instant) {
-        let pid = self.now.record.pid;
-        if self.fresh.is_none() && self.progress == Progress::Obeyed && pid != self.before.record.pid {
+        let pid = self.now.pid;
+        if self.fresh.is_none() && self.progress == Progress::Obeyed && pid != self.before.pid {
             self.fresh = pid.filter(|_| !self.now.is_stopping()).map(|pid| (pid, now));
         }
     }
@@ -240,9 +251,18 @@ impl Run {
     fn kill_when_due(&mut self, order: &Order, now: Instant) -> Option<Duration> {
         let after = order.kill_after.filter(|_| !self.killed)?;
         let left = (self.began + after).saturating_duration_since(now);
-        if left.is_zero() && self.now.record.pid.is_some() && self.now.record.pid == self.before.record.pid {
+        if left.is_zero() && self.now.pid.is_some() && self.now.pid == self.before.pid {
             self.killed = self.target.write(&[byte_of(Command::Kill)]) == Ok(Written::Whole);
         }
         (!left.is_zero()).then_some(left)
+    }
+}
+
+/// Whether a supervise lives, asked by one who holds no fifo of it.
+fn is_known_to_live(dir: &Directory, records: &Records) -> Result<bool, Outcome> {
+    match Liveness::seen(dir, records.state.as_ref().ok()) {
+        Liveness::Lives => Ok(true),
+        Liveness::Gone => Ok(false),
+        Liveness::Unknown(errno) => Err(Outcome::System(unable(dir, "open", "ok", errno))),
     }
 }

@@ -8,9 +8,10 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
+use super::liveness::{Liveness, open_ok};
 use super::owner::user_name;
 use crate::statusdir::Directory;
-use crate::sys::{bytes_waiting, lock_exclusively, why};
+use crate::sys::{bytes_waiting, why};
 use crate::text::escape;
 
 /// Why no command can be given.
@@ -26,7 +27,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) dir: Directory,
-    /// Held open, so that the end of supervise is noticed. `None`: we may not open it.
+    /// Held open, so that the end of supervise is noticed. `None`: we may not open it, or nobody holds it.
     pub(super) ok: Option<OwnedFd>,
     /// Open for writing. `None`: nothing is to be told.
     pub(super) control: Option<OwnedFd>,
@@ -72,27 +73,37 @@ pub(super) fn enter(path: &Path) -> Result<Directory, Refusal> {
 }
 
 impl Target {
-    /// Opens the way to the supervise of this directory.
+    /// The way to whoever is in this directory; nothing is open yet.
+    pub(super) fn new(dir: Directory) -> Self {
+        Self { dir, ok: None, control: None }
+    }
+
+    /// Opens the way to the supervise that lives there.
     ///
     /// # Errors
     /// Where there is none nothing was done.
-    pub(super) fn open(dir: Directory) -> Result<Self, Refusal> {
-        let ok = open_ok(&dir)?;
-        let control = match open_to_write(&dir, "svcontrol") {
-            Ok(control) => control,
-            Err(Errno::ENXIO) => return Err(Refusal::nobody()),
-            Err(errno) => return Err(Refusal::System(unable(&dir, "write", "svcontrol", errno))),
+    pub(super) fn connect(&mut self) -> Result<(), Refusal> {
+        self.ok = match open_ok(&self.dir) {
+            Ok(ok) => Some(ok),
+            Err(Liveness::Unknown(Errno::EACCES)) => None, // somebody who reads svcontrol will do
+            Err(Liveness::Unknown(errno)) => return Err(Refusal::System(unable(&self.dir, "open", "ok", errno))),
+            Err(Liveness::Gone | Liveness::Lives) => return Err(Refusal::nobody()),
         };
-        Ok(Self { dir, ok, control: Some(control) })
+        self.control = match open_to_write(&self.dir, "svcontrol") {
+            Ok(control) => Some(control),
+            Err(Errno::ENXIO) => return Err(Refusal::nobody()),
+            Err(errno) => return Err(Refusal::System(unable(&self.dir, "write", "svcontrol", errno))),
+        };
+        Ok(())
     }
 
-    /// Whether the supervise that was found has gone: nobody reads its fifo any more. Never, where no fifo is open.
-    pub(super) fn is_abandoned(&self) -> bool {
-        let Some(fifo) = self.ok.as_ref().or(self.control.as_ref()) else { return false };
+    /// Whether the supervise that was found has gone: nobody reads its fifo any more. `None`: no fifo is open.
+    pub(super) fn is_abandoned(&self) -> Option<bool> {
+        let fifo = self.ok.as_ref().or(self.control.as_ref())?;
         let mut poll = [PollFd::new(fifo.as_fd(), PollFlags::empty())];
         // Not asked for, because poll(2) tells it in any case.
-        nix::poll::poll(&mut poll, PollTimeout::ZERO).is_ok()
-            && poll[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
+        let polled = nix::poll::poll(&mut poll, PollTimeout::ZERO).is_ok();
+        Some(polled && poll[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
     }
 
     /// Writes bytes, all of them at once.
@@ -112,30 +123,6 @@ impl Target {
     /// Whether everything that was written has been read.
     pub(super) fn is_drained(&self) -> bool {
         self.control.as_ref().is_some_and(|control| bytes_waiting(control.as_fd()) == Ok(0))
-    }
-}
-
-/// Opens `ok`, which succeeds only while a supervise lives. `None`: we may not, so it is not known.
-///
-/// # Errors
-/// [`Refusal`].
-pub(super) fn open_ok(dir: &Directory) -> Result<Option<OwnedFd>, Refusal> {
-    match open_to_write(dir, "ok") {
-        Ok(ok) => Ok(Some(ok)),
-        // What is no fifo was not made by a supervise that lives.
-        Err(Errno::ENXIO | Errno::ENOENT | Errno::EEXIST | Errno::ELOOP) => Err(Refusal::nobody()),
-        Err(Errno::EACCES) => Ok(None),
-        Err(errno) => Err(Refusal::System(unable(dir, "open", "ok", errno))),
-    }
-}
-
-/// Whether no supervise, and no child of one, holds the lock. What we may not ask counts as free.
-pub(super) fn is_lock_free(dir: &Directory) -> bool {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(dir, "lock", flags, Mode::empty()) {
-        // It is given back at once. A supervise that starts in this instant tries again for a second.
-        Ok(lock) => lock_exclusively(lock.as_fd()) != Err(Errno::EWOULDBLOCK),
-        Err(_) => true,
     }
 }
 
