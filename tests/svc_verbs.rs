@@ -163,6 +163,9 @@ fn reload_says_what_became_of_the_conf() {
     let said = sandbox.svc(&["reload", "app"]).expect_code(1).stderr;
     assert_eq!(said, format!("app: not reloaded: {}\n", sandbox.value("conf_problem").unwrap()));
     assert!(said.contains("supervise.conf:2: pacing:"), "{said}");
+    sandbox.write_conf("[app]\npasing : 1\npacing : soon\nmax_tries : 3x\n");
+    let said = sandbox.svc(&["reload", "app"]).expect_code(1).stderr;
+    assert!(said.starts_with("app: not reloaded: supervise.conf:3: pacing:"), "the one that refused it: {said}");
     sandbox.write_conf("[app]\npasing : 1\n");
     let said = sandbox.svc(&["reload", "app"]).expect_code(0).stdout;
     assert!(said.starts_with("app: reloaded, but: supervise.conf:2: pasing:"), "{said}");
