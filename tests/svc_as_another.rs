@@ -68,7 +68,7 @@ fn the_end_of_supervise_is_seen_without_its_fifo() {
     }
     sandbox.kill_supervise();
     assert_eq!(exited.wait().expect_code(0).stdout, "app: exited\n");
-    down.wait().expect_code(1).expect_stderr(&["supervise died"]);
+    down.wait().expect_code(1).expect_stderr(&[&format!("the service goes on, pid {service}\n")]);
     svc(&sandbox, &["wait", "exited", "app"]).expect_code(0);
     svc(&sandbox, &["wait", "up", "app"]).expect_code(102).expect_stderr(&["app: no supervise there"]);
     svc(&sandbox, &["status", "app"]).expect_code(4);

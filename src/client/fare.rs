@@ -152,10 +152,22 @@ impl Fare {
         self.pid.map_or_else(|| "no pid".to_owned(), |pid| format!("pid {pid}"))
     }
 
-    /// `stopping (pid 7)`, `down`.
+    /// What it did when the records were written. Where a supervise was killed, that is what it did then.
+    #[must_use]
+    pub fn written_state(&self) -> State {
+        let state = if self.record.pid.is_some() { State::Up } else { State::Down };
+        self.long.as_ref().and_then(State::of).unwrap_or(state)
+    }
+
+    /// What it is: `stopping (pid 7)`, `down`, `waiting for its restart`.
     #[must_use]
     pub fn words(&self) -> String {
-        let state = self.state.word();
+        let state = match self.state {
+            State::Up | State::Stopping | State::Down | State::Unreadable => self.state.word(),
+            State::Hook => "waiting for the hook",
+            State::Pacing => "waiting for its restart",
+            State::GaveUp => "given up",
+        };
         let paused = if self.record.paused { ", paused" } else { "" };
         if self.pid.is_none() { state.to_owned() } else { format!("{state}{paused} ({})", self.pid_words()) }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::Service;
-use super::effect::{Failure, Scene, See, Verdict, judge, not_in_time};
+use super::effect::{Failure, Life, Scene, See, Verdict, judge, not_in_time};
 use super::fare::Fare;
 use super::liveness::{Liveness, open_ok};
 use super::look::{Records, Unreadable};
@@ -13,7 +13,7 @@ use super::steer::{Order, Outcome};
 use super::target::{Refusal, Target, Written, enter, is_removed, unable};
 use super::verb::Verb;
 use super::watch::Watches;
-use super::words::{failure_words, log_length, no_supervise};
+use super::words::{failure_words, how_it_ended, log_length, no_supervise};
 use crate::policy::Command;
 use crate::statusdir::{Directory, byte_of, listed_holder, lock_is_held};
 
@@ -40,9 +40,23 @@ enum Progress {
     Obeyed,
 }
 
+/// What is seen of the end of a supervise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It lives.
+    No,
+    /// It has ended, and another one has taken its place.
+    Replaced,
+    /// It has ended, and somebody still has its lock.
+    Locked,
+    /// It has ended.
+    Seen,
+}
+
 /// One service under way.
 #[derive(Debug)]
 pub(super) struct Run {
+    name: String,
     target: Target,
     lives: bool,
     before: Fare,
@@ -82,7 +96,7 @@ impl Run {
         } else {
             if let Err(refusal) = target.connect() {
                 let last = Fare::of(&target.dir, records, Some(false));
-                return Err(no_supervise(refusal, last.as_ref().ok()));
+                return Err(no_supervise(refusal, &target.dir, last.as_ref().ok()));
             }
             true
         };
@@ -95,6 +109,7 @@ impl Run {
         })?;
         let began = Instant::now();
         let mut run = Self {
+            name: service.shown(),
             lives,
             now: before.clone(),
             before,
@@ -109,7 +124,7 @@ impl Run {
             wake: began,
         };
         if !lives && !matches!(judge(order.verb, &run.scene(order, began)), Verdict::Done(_)) {
-            return Err(no_supervise(Refusal::nobody(), Some(&run.now)));
+            return Err(no_supervise(Refusal::nobody(), &run.target.dir, Some(&run.now)));
         }
         run.register(place, epoll);
         run.advance(order)?;
@@ -140,7 +155,9 @@ impl Run {
         self.progress = match (self.progress, written) {
             (progress, Written::NoRoom) => progress,
             (Progress::Kept, Written::NoReader) => {
-                return Err(no_supervise(Refusal::nobody(), Some(&self.before)));
+                let records = Records::read(&self.target.dir);
+                let last = Fare::of(&self.target.dir, records, Some(false));
+                return Err(no_supervise(Refusal::nobody(), &self.target.dir, last.as_ref().ok()));
             }
             (Progress::Kept, Written::Whole) => Progress::Written,
             (Progress::Written, Written::Whole) => Progress::Followed,
@@ -155,7 +172,12 @@ impl Run {
         if let Err(outcome) = self.advance(order) {
             return Some(outcome);
         }
-        let is_ending = self.notice_the_end(place, order, epoll);
+        let is_ending = match self.notice_the_end(place, order, epoll) {
+            End::Replaced if order.verb == Verb::Exit => {
+                return Some(Outcome::NotSo("supervise has ended, and another one has taken its place".to_owned()));
+            }
+            end => end == End::Locked,
+        };
         if is_removed(&self.target.dir) {
             return Some(Outcome::NotSo("its status directory was removed".to_owned()));
         }
@@ -169,7 +191,7 @@ impl Run {
         let again = match judge(order.verb, &scene) {
             Verdict::Done(words) => return Some(Outcome::Done(words)),
             // The line in the log is written after the records: it is there when one more turn is over.
-            Verdict::Failed(Failure { see: See::Log, .. }) if !self.confirmed && scene.lives => {
+            Verdict::Failed(Failure { see: See::Log, .. }) if !self.confirmed && self.lives => {
                 self.confirmed = true;
                 self.progress = Progress::Written;
                 Some(Duration::ZERO)
@@ -205,38 +227,36 @@ impl Run {
         Scene {
             before: &self.before,
             now: &self.now,
-            lives: self.lives,
+            name: &self.name,
+            life: if self.lives { Life::Lives } else { how_it_ended(&self.target.dir, &self.now) },
             obeyed: self.progress == Progress::Obeyed,
             fresh: self.fresh.map(|(pid, since)| (pid, now.saturating_duration_since(since))),
             settle: order.settle,
         }
     }
 
-    /// Sees whether supervise has gone. The answer: it has, but somebody still has its lock.
-    fn notice_the_end(&mut self, place: usize, order: &Order, epoll: &Epoll) -> bool {
+    /// Sees whether supervise has gone.
+    fn notice_the_end(&mut self, place: usize, order: &Order, epoll: &Epoll) -> End {
         let dir = &self.target.dir;
         let has_gone = match self.target.is_abandoned() {
-            _ if !self.lives => return false,
+            _ if !self.lives => return End::Seen,
             Some(abandoned) => abandoned,
             None => is_known_to_live(dir, &Records::read(dir)) == Ok(false),
         };
         if !has_gone {
-            return false;
+            return End::No;
         }
-        let is_exit = matches!(order.verb, Verb::Exit);
         if let Ok(ok) = open_ok(dir) {
-            // Another one has taken its place: the fifo of commands is the same.
-            self.target.ok = Some(ok);
+            self.target.ok = Some(ok); // the fifo of commands is the same
             self.register(place, epoll);
-            self.lives = !is_exit;
-            return false;
+            return End::Replaced;
         }
         // Of who may not open the file it is asked by the kernel's list.
-        if is_exit && lock_is_held(dir).unwrap_or_else(|_| listed_holder(dir).is_some()) {
-            return true;
+        if order.verb == Verb::Exit && lock_is_held(dir).unwrap_or_else(|_| listed_holder(dir).is_some()) {
+            return End::Locked;
         }
         self.lives = false;
-        false
+        End::Seen
     }
 
     /// A process that came after the command was obeyed, and is not being stopped again.
