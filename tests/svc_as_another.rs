@@ -105,7 +105,7 @@ fn what_can_not_be_known_is_said_with_the_file_and_its_owner() {
     signal(supervise, Signal::SIGKILL);
     sandbox.until_dead(supervise);
     let said = svc(&sandbox, &["wait", "up", "app"]).expect_code(111).stderr;
-    let expected = "app: unable to open status/app/ok: Permission denied (it belongs to root, mode 0600)\n";
+    let expected = "app: unable to open ok: Permission denied: status/app/ok (owner root, mode 0600)\n";
     assert_eq!(said, expected);
     let status = svc(&sandbox, &["status", "app"]).expect_code(4).stdout;
     assert!(status.contains("supervise unknown"), "{status}");

@@ -164,12 +164,16 @@ fn without_permission_the_file_and_its_owner_are_named() {
         sandbox.run(command)
     };
     let closed = run("svc", &["stop", "app"]).expect_code(111).stderr;
-    assert_eq!(closed, "app: unable to enter status/app: Permission denied (it belongs to root, mode 0700)\n");
+    assert_eq!(closed, "app: unable to enter it: Permission denied: status/app (owner root, mode 0700)\n");
+    open(&sandbox.path("status"), 0o700);
+    let closed = run("svc", &["-d", "status/app"]).expect_code(111).stderr;
+    assert!(closed.ends_with(": Permission denied: status (owner root, mode 0700)\n"), "the folder above: {closed}");
+    open(&sandbox.path("status"), 0o755);
     open(sandbox.status_path(), 0o755);
     let closed = run("svc", &["stop", "app"]).expect_code(111).stderr;
     assert_eq!(
         closed,
-        "app: unable to write status/app/svcontrol: Permission denied (it belongs to root, mode 0600)\n"
+        "app: unable to write svcontrol: Permission denied: status/app/svcontrol (owner root, mode 0600)\n"
     );
     let stat = run("svstat", &["status/app"]).expect_code(0).stdout;
     assert_eq!(stat, "status/app: unable to open ok: access denied\n");

@@ -104,7 +104,7 @@ impl Run {
         let before = before.map_err(|unreadable| {
             Outcome::System(match unreadable {
                 Unreadable::System(errno) => unable(&target.dir, "read", "status", errno),
-                Unreadable::Damaged => format!("unable to read {}/status: it is damaged", service.shown()),
+                Unreadable::Damaged => "unable to read status: it is damaged".to_owned(),
             })
         })?;
         let began = Instant::now();

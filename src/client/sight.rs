@@ -9,7 +9,7 @@ use super::Service;
 use super::fare::{Fare, State};
 use super::liveness::Liveness;
 use super::look::{Records, Unreadable};
-use super::owner::refusal;
+use super::owner::{refusal, shown};
 use crate::policy::{Stamp, Wanted};
 use crate::statusdir::{Directory, ReadRecord};
 
@@ -124,7 +124,7 @@ impl Sight {
             let path = service.dir.join(name);
             problems.push(match unreadable {
                 Unreadable::System(errno) => refusal(&path, errno),
-                Unreadable::Damaged => format!("damaged: {}", crate::text::escape(path.as_os_str().as_encoded_bytes())),
+                Unreadable::Damaged => format!("damaged: {}", shown(&path)),
             });
         };
         let is_readable = records.record.is_ok();

@@ -4,15 +4,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::liveness::{Liveness, open_ok};
-use super::owner::user_name;
+use super::owner::{refusal, shown};
 use crate::statusdir::Directory;
-use crate::sys::{bytes_waiting, why};
-use crate::text::escape;
+use crate::sys::bytes_waiting;
 
 /// Why no command can be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +59,9 @@ impl Refusal {
 /// In words, with its owner where it is closed to us.
 pub(super) fn enter(path: &Path) -> Result<Directory, Refusal> {
     Directory::open(path).map_err(|errno| {
-        let unable = format!("unable to enter {}: {}", shown(path), why(errno));
+        let unable = format!("unable to enter it: {}", refusal(path, errno));
         match errno {
             Errno::ENOENT | Errno::ENOTDIR => Refusal::NoSupervise(format!("{NOBODY}: {unable}")),
-            Errno::EACCES => {
-                let owner = nix::sys::stat::stat(path).map_or_else(|_| String::new(), |stat| belongs_to(&stat));
-                Refusal::System(unable + &owner)
-            }
             _ => Refusal::System(unable),
         }
     })
@@ -139,26 +134,13 @@ pub(super) fn open_to_write(dir: &Directory, name: &str) -> Result<OwnedFd, Errn
     if is_fifo { Ok(fifo) } else { Err(Errno::EEXIST) }
 }
 
-/// `unable to write status/web/svcontrol: Permission denied (it belongs to root, mode 0600)`.
+/// `unable to write svcontrol: Permission denied: status/web/svcontrol (owner root, mode 0600)`.
 pub(super) fn unable(dir: &Directory, doing: &str, name: &str, errno: Errno) -> String {
+    let path = dir.path().join(name);
     let cause = match errno {
-        Errno::EEXIST => "it is no fifo".to_owned(),
-        Errno::ELOOP => "it is a symbolic link".to_owned(),
-        Errno::EACCES | Errno::EPERM => {
-            let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-            format!("{}{}", why(errno), stat.map_or_else(|_| String::new(), |stat| belongs_to(&stat)))
-        }
-        errno => why(errno),
+        Errno::EEXIST => format!("it is no fifo: {}", shown(&path)),
+        Errno::ELOOP => format!("it is a symbolic link: {}", shown(&path)),
+        errno => refusal(&path, errno),
     };
-    format!("unable to {doing} {}/{name}: {cause}", shown(dir.path()))
-}
-
-fn belongs_to(stat: &FileStat) -> String {
-    format!(" (it belongs to {}, mode {:04o})", user_name(stat.st_uid), stat.st_mode & 0o7777)
-}
-
-/// The path as it is said.
-pub(super) fn shown(path: &Path) -> String {
-    let path = path.strip_prefix(".").unwrap_or(path); // of the usual status root
-    escape(path.as_os_str().as_encoded_bytes())
+    format!("unable to {doing} {name}: {cause}")
 }

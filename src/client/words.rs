@@ -9,8 +9,9 @@ use nix::sys::stat::{Mode, fstatat};
 
 use super::effect::{Failure, Life, See};
 use super::fare::{Fare, State};
+use super::owner::shown;
 use super::steer::Outcome;
-use super::target::{Refusal, shown};
+use super::target::Refusal;
 use crate::statusdir::Directory;
 use crate::text::printable;
 
