@@ -249,3 +249,11 @@ fn a_conf_with_an_unprintable_name_can_be_read() {
     sandbox.until_ready();
     sandbox.until_state("up");
 }
+
+#[test]
+fn what_refuses_a_start_is_said_among_many_warnings() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(&format!("[app]\n{}pacing : soon\n", "rubbish\n".repeat(60)));
+    let said = sandbox.background(&["-p", "status/app", "-f", "./service ready"]).expect_code(100).stderr;
+    assert!(said.contains("supervise.conf:62: pacing: ") && said.contains("and 10 more problems"), "{said}");
+}

@@ -29,6 +29,7 @@ mod status_directory;
 mod stopping;
 mod succession;
 mod svc_alarms;
+mod svc_as_another;
 mod svc_classic;
 mod svc_completions;
 mod svc_many;

@@ -69,7 +69,7 @@ fn what_is_named_appears_whatever_is_wrong_with_it() {
     assert!(services[0]["since"].as_f64().unwrap() > 1.0e9);
     assert_eq!(services[0]["pid"].as_i64(), sandbox.service_pid().map(i64::from));
     assert_eq!(services[0]["supervise_pid"].as_i64(), Some(i64::from(sandbox.supervise_pid())));
-    assert_eq!(services[1]["problem"], "No such file or directory: ./status/empty/status");
+    assert_eq!(services[1]["problem"], "No such file or directory: status/empty/status");
     assert_eq!(services[2]["problem"], "./status/nix: No such file or directory");
     assert_eq!(services[3]["problem"], "no service has such a name");
 }
@@ -164,7 +164,7 @@ fn others_see_what_the_modes_allow_and_whom_to_ask() {
     command.args(["status"]).uid(NOBODY).gid(NOBODY);
     let output = sandbox.run(command).expect_code(4);
     assert_eq!(table_row(&output, "open")[1], "up", "{output:#?}");
-    assert!(output.stdout.contains("Permission denied: ./status/closed (owner root, mode 0700)"), "{output:#?}");
+    assert!(output.stdout.contains("Permission denied: status/closed (owner root, mode 0700)"), "{output:#?}");
 }
 
 type Break = fn(&Path);

@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::common::{Sandbox, alive, client_program, eventually, is_root, skip};
+use crate::common::{Sandbox, alive, client_program, eventually, is_root, signal, skip};
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
@@ -19,9 +20,14 @@ fn nothing_is_written_where_no_supervise_lives() {
     sandbox.until_ready();
     sandbox.kill_supervise();
     // The service lives, both fifos are there, and nobody reads them.
+    let service = sandbox.service_pid().expect("it lives");
+    let goes_on = format!(
+        "app: no supervise there: it was killed while the service was up; the service goes on, pid {service}\n"
+    );
     for verb in ["start", "stop", "restart", "exit", "reload"] {
-        sandbox.svc(&[verb, "app"]).expect_code(102).expect_stderr(&["app: no supervise there\n"]);
+        assert_eq!(sandbox.svc(&[verb, "app"]).expect_code(102).stderr, goes_on);
     }
+    assert_eq!(sandbox.svc(&["wait", "up", "app"]).expect_code(102).stderr, goes_on);
     sandbox.svc(&["signal", "TERM", "app"]).expect_code(102);
     sandbox.svc(&["stop", "--no-wait", "app"]).expect_code(102);
     // Somebody else reads svcontrol, but `ok` is nobody's: the byte would wait there for a later supervise.
@@ -75,7 +81,15 @@ fn a_supervise_that_dies_in_between_is_told() {
     sandbox.until_state("stopping");
     sandbox.kill_supervise();
     let said = stop.wait().expect_code(1).stderr;
-    assert_eq!(said, format!("app: supervise died meanwhile; the service may run on as pid {service}\n"));
+    let expected =
+        format!("app: supervise was killed while the service was stopping; the service goes on, pid {service}\n");
+    assert_eq!(said, expected);
+    signal(service, Signal::SIGKILL);
+    sandbox.until_dead(service);
+    let said = sandbox.svc(&["start", "app"]).expect_code(102).stderr;
+    let expected = "app: no supervise there: it was killed while the service was stopping; the service has ended too\n";
+    assert_eq!(said, expected);
+    assert_eq!(sandbox.svc(&["wait", "down", "app"]).expect_code(0).stdout, "app: down\n");
 }
 
 #[test]
@@ -94,6 +108,22 @@ fn the_successor_of_a_supervise_is_waited_for() {
     sandbox.svc(&["kill", "app"]).expect_code(0);
     assert_eq!(stop.wait().expect_code(0).stdout, "app: stopped\n");
     assert!(!alive(service));
+}
+
+#[test]
+fn an_exit_that_another_supervise_follows_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ignore TERM ready", &[]);
+    sandbox.until_ready();
+    let exit = sandbox.svc_in_background(&["exit", "app"]);
+    sandbox.until_state("stopping");
+    let reader = fs::OpenOptions::new().read(true).write(true).open(sandbox.file("ok")).expect("it is a fifo");
+    sandbox.kill_supervise();
+    sandbox.start("ignore TERM ready", &[]);
+    sandbox.until_value("adopted", "yes");
+    drop(reader);
+    let said = exit.wait().expect_code(1).stderr;
+    assert_eq!(said, "app: supervise has ended, and another one has taken its place\n");
 }
 
 #[test]
@@ -134,12 +164,16 @@ fn without_permission_the_file_and_its_owner_are_named() {
         sandbox.run(command)
     };
     let closed = run("svc", &["stop", "app"]).expect_code(111).stderr;
-    assert_eq!(closed, "app: unable to enter status/app: Permission denied (it belongs to root, mode 0700)\n");
+    assert_eq!(closed, "app: unable to enter it: Permission denied: status/app (owner root, mode 0700)\n");
+    open(&sandbox.path("status"), 0o700);
+    let closed = run("svc", &["-d", "status/app"]).expect_code(111).stderr;
+    assert!(closed.ends_with(": Permission denied: status (owner root, mode 0700)\n"), "the folder above: {closed}");
+    open(&sandbox.path("status"), 0o755);
     open(sandbox.status_path(), 0o755);
     let closed = run("svc", &["stop", "app"]).expect_code(111).stderr;
     assert_eq!(
         closed,
-        "app: unable to write status/app/svcontrol: Permission denied (it belongs to root, mode 0600)\n"
+        "app: unable to write svcontrol: Permission denied: status/app/svcontrol (owner root, mode 0600)\n"
     );
     let stat = run("svstat", &["status/app"]).expect_code(0).stdout;
     assert_eq!(stat, "status/app: unable to open ok: access denied\n");

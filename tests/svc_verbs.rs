@@ -112,7 +112,8 @@ fn once_is_done_when_it_runs_or_has_run() {
     );
     sandbox.start("ready", &[]);
     let service = sandbox.until_ready();
-    sandbox.svc(&["once", "app"]).expect_code(0);
+    let said = sandbox.svc(&["once", "app"]).expect_code(0).stdout;
+    assert_eq!(said, format!("app: up already (pid {service}), and not restarted when it exits\n"));
     assert_eq!((sandbox.record().wanted, sandbox.service_pid()), (0, Some(service)));
 }
 
@@ -124,6 +125,11 @@ fn kill_pause_continue_and_signal() {
     assert_eq!(sandbox.svc(&["pause", "app"]).expect_code(0).stdout, "app: paused\n");
     assert_eq!(sandbox.record().paused, 1);
     eventually(&sandbox, "it is stopped", || process_stat(service).is_some_and(|stat| stat.state == 'T'));
+    let hint = format!("app: up already (pid {service}), but paused: `svc continue app` lets it go on\n");
+    assert_eq!(sandbox.svc(&["start", "app"]).expect_code(0).stdout, hint);
+    assert_eq!(sandbox.record().paused, 1, "`u` does not continue it");
+    let up = format!("app: up, paused (pid {service})\n");
+    assert_eq!(sandbox.svc(&["wait", "up", "app"]).expect_code(0).stdout, up);
     assert_eq!(sandbox.svc(&["continue", "app"]).expect_code(0).stdout, "app: continued\n");
     assert_eq!(sandbox.record().paused, 0);
     for name in ["HUP", "SIGUSR1", "usr2"] {
@@ -163,6 +169,9 @@ fn reload_says_what_became_of_the_conf() {
     let said = sandbox.svc(&["reload", "app"]).expect_code(1).stderr;
     assert_eq!(said, format!("app: not reloaded: {}\n", sandbox.value("conf_problem").unwrap()));
     assert!(said.contains("supervise.conf:2: pacing:"), "{said}");
+    sandbox.write_conf("[app]\npasing : 1\npacing : soon\nmax_tries : 3x\n");
+    let said = sandbox.svc(&["reload", "app"]).expect_code(1).stderr;
+    assert!(said.starts_with("app: not reloaded: supervise.conf:3: pacing:"), "the one that refused it: {said}");
     sandbox.write_conf("[app]\npasing : 1\n");
     let said = sandbox.svc(&["reload", "app"]).expect_code(0).stdout;
     assert!(said.starts_with("app: reloaded, but: supervise.conf:2: pasing:"), "{said}");
@@ -175,9 +184,19 @@ fn a_service_that_ignores_term_is_not_stopped_in_time() {
     let service = sandbox.until_ready();
     let said = sandbox.svc(&["stop", "--timeout", "2", "app"]).expect_code(99).stderr;
     let expected = format!(
-        "app: not down within 2 s: it is stopping (pid {service}); it does not end by TERM, and `svc kill` would end it\n"
+        "app: not down within 2 s: it is stopping (pid {service}); it does not end by TERM, and `svc kill app` would end it\n"
     );
     assert_eq!(said, expected);
+    // One that is to be started waits for that end too.
+    let said = sandbox.svc(&["start", "--timeout", "0.5", "app"]).expect_code(99).stderr;
+    assert_eq!(said, expected.replace("not down within 2 s", "not up within 0.5 s"));
+    // And what is paused as well does not even get the TERM.
+    sandbox.svc(&["pause", "app"]).expect_code(0);
+    let said = sandbox.svc(&["start", "--timeout", "0.5", "app"]).expect_code(99).stderr;
+    let expected =
+        format!("app: not up within 0.5 s: it is stopping, paused (pid {service}); `svc continue app` lets it go on\n");
+    assert_eq!(said, expected);
+    sandbox.svc(&["continue", "app"]).expect_code(0);
     sandbox.svc(&["kill", "app"]).expect_code(0);
     assert!(!alive(service));
 }
@@ -266,7 +285,9 @@ fn a_give_up_in_between_is_told() {
     }
     assert_eq!(waiting.wait().expect_code(0).stdout, "app: gave up\n");
     sandbox.until_ended();
-    sandbox.svc(&["start", "app"]).expect_code(102).expect_stderr(&["app: no supervise there: it gave up\n"]);
+    sandbox.svc(&["start", "app"]).expect_code(102).expect_stderr(&[
+        "app: no supervise there: it gave up after 2 exits in the alarm window; the last exit was signal KILL\n",
+    ]);
 }
 
 #[test]

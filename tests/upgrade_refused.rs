@@ -152,8 +152,8 @@ fn a_conf_that_would_refuse_a_start_is_a_no_and_the_old_policy_stays() {
     let supervise = sandbox.start_installed("line starts ready", &["-F", "supervise.conf"]);
     let service = sandbox.until_ready();
     sandbox.install(NEXT);
-    sandbox.write_conf("[app]\npacing : soon\n");
-    refused(&sandbox, supervise, service, "says no: supervise.conf:2: pacing");
+    sandbox.write_conf("[app]\npasing : 1\npacing : soon\n");
+    refused(&sandbox, supervise, service, "says no: supervise.conf:3: pacing"); // the first one is a warning
     fs::remove_file(sandbox.path("supervise.conf")).expect("it is there");
     refused(&sandbox, supervise, service, "says no: unable to read supervise.conf: No such file or directory");
     sandbox.write_conf("[app]\npacing : 0.1\n");

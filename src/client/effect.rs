@@ -4,17 +4,31 @@ use std::time::Duration;
 
 use super::fare::Fare;
 use super::verb::{Until, Verb};
+use super::words::{end_words, seconds};
 use crate::policy::Wanted;
+
+/// What is known of a supervise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It lives.
+    Lives,
+    /// It was killed, so that the records are as they were then.
+    Killed,
+    /// It ended by itself, and has said so in the records.
+    Ended,
+}
 
 /// All that the decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scene<'a> {
+    /// What the service is called, for hints.
+    pub(super) name: &'a str,
     /// The records before the bytes were written.
     pub(super) before: &'a Fare,
     /// The records now.
     pub(super) now: &'a Fare,
-    /// A supervise holds `ok`.
-    pub(super) lives: bool,
+    /// Whether a supervise lives.
+    pub(super) life: Life,
     /// The turn of supervise that read the bytes is over: what they changed is published.
     pub(super) obeyed: bool,
     /// The first pid that came after the one before, and how long it has been there.
@@ -71,27 +85,27 @@ pub(super) fn judge(verb: Verb, scene: &Scene<'_>) -> Verdict {
         return awaited(until, scene);
     }
     // A `gave-up` that stood there before is that of an earlier supervise.
-    if !scene.lives || (scene.now.gave_up() && !scene.before.gave_up()) {
-        return after_the_end(verb, scene.now);
+    if scene.life != Life::Lives || (scene.now.gave_up() && !scene.before.gave_up()) {
+        return after_the_end(verb, scene);
     }
     if !scene.obeyed {
         return NOT_YET;
     }
-    let (before, now) = (&scene.before.record, &scene.now.record);
+    let (before, now) = (scene.before, scene.now);
     match verb {
         Verb::Start | Verb::Restart | Verb::Once => came_up(verb, scene),
-        Verb::Stop if now.pid.is_none() && now.wanted == Wanted::Down => {
+        Verb::Stop if now.pid.is_none() && now.record.wanted == Wanted::Down => {
             done(if before.pid.is_some() { "stopped" } else { "down already" })
         }
         Verb::Kill if before.pid.is_none() => done("not running"),
         Verb::Kill if now.pid != before.pid => done("killed"),
         Verb::Pause if now.pid.is_none() => failed("not running, so it cannot be paused"),
-        Verb::Pause if now.paused => done("paused"),
-        Verb::Continue if !now.paused => done(if before.paused { "continued" } else { "not paused" }),
+        Verb::Pause if now.record.paused => done("paused"),
+        Verb::Continue if !now.record.paused => done(if before.record.paused { "continued" } else { "not paused" }),
         Verb::Reload => reloaded(scene),
         Verb::Upgrade => upgraded(scene),
-        Verb::AlarmsOn if !now.alarms_off => done("alarms on"),
-        Verb::AlarmsOff if now.alarms_off => done("alarms off"),
+        Verb::AlarmsOn if !now.record.alarms_off => done("alarms on"),
+        Verb::AlarmsOff if now.record.alarms_off => done("alarms off"),
         Verb::Send(_) => done("told"),
         Verb::Stop
         | Verb::Kill
@@ -112,43 +126,56 @@ pub(super) fn not_in_time(verb: Verb, scene: &Scene<'_>, timeout: Duration) -> S
     if !scene.obeyed && !matches!(verb, Verb::Wait(_)) {
         return format!("not {wanted} within {limit} s: supervise has not obeyed yet; is it stopped?");
     }
-    let hint = match verb {
-        Verb::Stop | Verb::Restart | Verb::Exit if scene.now.record.pid.is_some() => {
-            "; it does not end by TERM, and `svc kill` would end it"
-        }
-        _ => "",
-    };
-    format!("not {wanted} within {limit} s: it is {}{hint}", scene.now.words())
+    format!("not {wanted} within {limit} s: it is {}{}", scene.now.words(), hint(verb, scene))
+}
+
+/// What would help.
+fn hint(verb: Verb, scene: &Scene<'_>) -> String {
+    let (before, now) = (scene.before, scene.now);
+    let is_old_one = now.pid.is_some() && now.pid == before.pid;
+    let is_to_end = now.is_stopping() || (matches!(verb, Verb::Stop | Verb::Restart | Verb::Exit) && is_old_one);
+    match verb {
+        Verb::Kill | Verb::Pause | Verb::Continue | Verb::Reload | Verb::Upgrade => String::new(),
+        _ if is_to_end && now.record.paused => format!("; `svc continue {}` lets it go on", scene.name),
+        _ if is_to_end => format!("; it does not end by TERM, and `svc kill {}` would end it", scene.name),
+        _ => String::new(),
+    }
 }
 
 /// Supervise is gone, or on its way out by a give-up.
-fn after_the_end(verb: Verb, now: &Fare) -> Verdict {
-    match (verb, now.record.pid) {
-        (_, Some(pid)) => failed(format!("supervise died meanwhile; the service may run on as pid {pid}")),
+fn after_the_end(verb: Verb, scene: &Scene<'_>) -> Verdict {
+    let now = scene.now;
+    match (verb, now.pid) {
         (Verb::Exit, None) => done("exited"),
-        (_, None) if now.gave_up() => Verdict::Failed(Failure {
-            words: format!("supervise gave up; the service's last exit was {}", now.last_exit().unwrap_or("unknown")),
-            see: See::Stderr,
-        }),
+        (_, None) if now.gave_up() => {
+            Verdict::Failed(Failure { words: end_words("supervise", scene.life, now), see: See::Stderr })
+        }
         (Verb::Stop, None) if now.record.wanted == Wanted::Down => done("stopped"),
-        (_, None) => failed("supervise ended meanwhile"),
+        (Verb::Kill, None) if scene.before.pid.is_some() => done("killed"),
+        _ => failed(end_words("supervise", scene.life, now)),
     }
 }
 
 fn came_up(verb: Verb, scene: &Scene<'_>) -> Verdict {
     let (before, now) = (scene.before, scene.now);
     let wanted = if verb == Verb::Once { Wanted::Once } else { Wanted::Up };
-    let is_up = now.record.pid.is_some() && now.record.wanted == wanted && !now.is_stopping();
+    let is_up = now.pid.is_some() && now.record.wanted == wanted && !now.is_stopping();
     // A process that was being stopped, or that is to be restarted, is not the one that was asked for.
     let is_old_one_good = verb != Verb::Restart && before.record.wanted != Wanted::Down && !before.is_stopping();
-    if is_up && is_old_one_good && now.record.pid == before.record.pid {
-        return done(format!("up already ({})", now.pid_words()));
+    if is_up && is_old_one_good && now.pid == before.pid {
+        let once = if verb == Verb::Once { ", and not restarted when it exits" } else { "" };
+        let paused = if now.record.paused {
+            format!(", but paused: `svc continue {}` lets it go on", scene.name)
+        } else {
+            String::new()
+        };
+        return done(format!("up already ({}){once}{paused}", now.pid_words()));
     }
     if exited_again(scene) {
         return came_down(verb, scene);
     }
     match scene.fresh {
-        Some((pid, age)) if is_up && now.record.pid == Some(pid) => {
+        Some((pid, age)) if is_up && now.pid == Some(pid) => {
             if age < scene.settle {
                 return Verdict::NotYet(Some(scene.settle - age));
             }
@@ -168,11 +195,11 @@ fn exited_again(scene: &Scene<'_>) -> bool {
     let counts = |fare: &Fare| Some((fare.number("starts")?, fare.number("exits")?));
     let by_count = match (counts(scene.before), counts(scene.now)) {
         (Some((starts, exits)), Some((starts_now, exits_now))) => {
-            starts_now > starts && exits_now > exits + u64::from(scene.before.record.pid.is_some())
+            starts_now > starts && exits_now > exits + u64::from(scene.before.pid.is_some())
         }
         _ => false,
     };
-    by_count || scene.fresh.is_some_and(|(pid, _)| scene.now.record.pid != Some(pid))
+    by_count || scene.fresh.is_some_and(|(pid, _)| scene.now.pid != Some(pid))
 }
 
 fn came_down(verb: Verb, scene: &Scene<'_>) -> Verdict {
@@ -228,27 +255,15 @@ fn upgraded(scene: &Scene<'_>) -> Verdict {
 }
 
 fn awaited(until: Until, scene: &Scene<'_>) -> Verdict {
-    let now = scene.now;
+    let (now, lives) = (scene.now, scene.life == Life::Lives);
     match until {
-        Until::Up if scene.lives && now.record.pid.is_some() && !now.is_stopping() => {
-            done(format!("up ({})", now.pid_words()))
-        }
-        Until::Down if now.record.pid.is_none() && (!scene.lives || now.stays_down()) => done("down"),
+        Until::Up if lives && now.pid.is_some() && !now.is_stopping() => done(now.words()),
+        Until::Down if now.pid.is_none() && (!lives || now.stays_down()) => done("down"),
         Until::GaveUp if now.gave_up() => done("gave up"),
-        Until::Exited if !scene.lives => done("exited"),
-        _ if !scene.lives => match now.record.pid {
-            Some(pid) => failed(format!("supervise died; the service may run on as pid {pid}")),
-            None if now.gave_up() => failed("supervise gave up"),
-            None => failed("supervise has ended"),
-        },
+        Until::Exited if !lives => done("exited"),
+        _ if !lives => failed(end_words("supervise", scene.life, now)),
         _ => NOT_YET,
     }
-}
-
-/// Seconds as people say them: `30`, `0.2`.
-fn seconds(time: Duration) -> String {
-    let text = format!("{:.1}", time.as_secs_f64());
-    text.strip_suffix(".0").filter(|whole| *whole != "0").unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]

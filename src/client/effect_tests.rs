@@ -11,7 +11,8 @@ fn ours(pid: u32, state: &str, wanted: &str, starts: u32, exits: u32, more: &str
     let text = format!(
         "module : web\npid : {pid}\nstate : {state}\nwanted : {wanted}\nstarts : {starts}\nexits : {exits}\n{more}"
     );
-    Fare { long: Some(ReadRecord::decode(text.as_bytes()).unwrap()), ..classic(pid, wanted, false, false) }
+    let long = ReadRecord::decode(text.as_bytes());
+    Fare::new(classic(pid, wanted, false, false).record, Some(long.unwrap()), Some(true))
 }
 
 /// What a classic program publishes.
@@ -22,15 +23,15 @@ fn classic(pid: u32, wanted: &str, paused: bool, alarms_off: bool) -> Fare {
         _ => Wanted::Once,
     };
     let record = Record { stamp: Stamp(0), paused, wanted, alarms_off, pid: (pid != 0).then_some(pid) };
-    Fare { record, long: None }
+    Fare::new(record, None, Some(true))
 }
 
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// A scene in which the bytes were obeyed and supervise lives; a new pid has settled.
 fn settled<'a>(before: &'a Fare, now: &'a Fare) -> Scene<'a> {
-    let fresh = now.record.pid.filter(|_| now.record.pid != before.record.pid).map(|pid| (pid, SETTLE));
-    Scene { before, now, lives: true, obeyed: true, fresh, settle: SETTLE }
+    let fresh = now.pid.filter(|_| now.pid != before.pid).map(|pid| (pid, SETTLE));
+    Scene { name: "web", before, now, life: Life::Lives, obeyed: true, fresh, settle: SETTLE }
 }
 
 /// The verdict in one line.
@@ -140,7 +141,12 @@ fn once() {
     let bad = ours(0, "down", "once", 2, 2, "last_exit : code 1\nlast_ran : 2.000000000\n");
     expect(Verb::Once, &down, &bad, "failed: started, but exited again after 2 s: code 1");
     let up = ours(7, "up", "up", 1, 0, "");
-    expect(Verb::Once, &up, &ours(7, "up", "once", 1, 0, ""), "done: up already (pid 7)");
+    expect(
+        Verb::Once,
+        &up,
+        &ours(7, "up", "once", 1, 0, ""),
+        "done: up already (pid 7), and not restarted when it exits",
+    );
     expect(Verb::Once, &up, &up, "not yet");
 }
 
@@ -207,30 +213,41 @@ fn upgrade_is_seen_by_its_keys() {
 fn exit_is_seen_by_the_end_of_supervise() {
     let (up, down) = (ours(7, "up", "up", 1, 0, ""), ours(0, "down", "down", 1, 1, ""));
     expect(Verb::Exit, &up, &down, "not yet");
-    let gone = |now| Scene { lives: false, ..settled(&up, now) };
+    let gone = |now| Scene { life: Life::Killed, ..settled(&up, now) };
     assert_eq!(verdict(Verb::Exit, &gone(&down)), "done: exited");
     assert_eq!(
         verdict(Verb::Exit, &gone(&up)),
-        "failed: supervise died meanwhile; the service may run on as pid 7",
-        "somebody killed it"
+        "failed: supervise was killed while the service was up; the service goes on, pid 7"
     );
 }
 
 #[test]
 fn the_end_of_supervise_is_told() {
     let (up, down) = (ours(7, "up", "up", 1, 0, ""), ours(0, "down", "up", 1, 1, ""));
-    let gave_up = ours(0, "gave-up", "up", 2, 2, "last_exit : code 3\n");
+    let gave_up = ours(0, "gave-up", "up", 2, 2, "last_exit : code 3\nwindow_exits : 2\n");
+    let pacing = ours(0, "pacing", "up", 1, 1, "");
+    let left = ours(7, "stopping", "down", 1, 0, "");
+    let found_dead = Fare::new(left.record, left.long.clone(), Some(false));
     for verb in VERBS.into_iter().filter(|verb| *verb != Verb::Exit) {
-        let gone = |now| verdict(verb, &Scene { lives: false, ..settled(&up, now) });
-        assert_eq!(gone(&up), "failed: supervise died meanwhile; the service may run on as pid 7");
-        assert_eq!(gone(&down), "failed: supervise ended meanwhile");
-        assert_eq!(gone(&gave_up), "failed: supervise gave up; the service's last exit was code 3");
-        let going = verdict(verb, &settled(&up, &gave_up));
-        assert_eq!(going, gone(&gave_up), "it says so before it ends");
+        let gone = |life, now| verdict(verb, &Scene { life, ..settled(&up, now) });
+        let goes_on = "failed: supervise was killed while the service was up; the service goes on, pid 7";
+        assert_eq!(gone(Life::Killed, &up), goes_on);
+        let gave_up_words = "failed: supervise gave up after 2 exits in the alarm window; the last exit was code 3";
+        assert_eq!(gone(Life::Ended, &gave_up), gave_up_words);
+        assert_eq!(verdict(verb, &settled(&up, &gave_up)), gave_up_words, "it says so before it ends");
+        if verb == Verb::Kill {
+            assert_eq!(gone(Life::Killed, &pacing), "done: killed");
+            continue;
+        }
+        assert_eq!(gone(Life::Ended, &down), "failed: supervise has ended");
+        let waited = "failed: supervise was killed while the service waited for its restart";
+        assert_eq!(gone(Life::Killed, &pacing), waited);
+        let both = "failed: supervise was killed while the service was stopping; the service has ended too";
+        assert_eq!(gone(Life::Killed, &found_dead), if verb == Verb::Stop { "done: stopped" } else { both });
     }
     expect(Verb::Stop, &gave_up, &ours(0, "down", "down", 0, 0, ""), "done: down already");
     let stopped = ours(0, "down", "down", 1, 1, "");
-    assert_eq!(verdict(Verb::Stop, &Scene { lives: false, ..settled(&up, &stopped) }), "done: stopped");
+    assert_eq!(verdict(Verb::Stop, &Scene { life: Life::Ended, ..settled(&up, &stopped) }), "done: stopped");
 }
 
 #[test]
@@ -253,18 +270,18 @@ fn a_classic_program_is_judged_by_its_record() {
 #[test]
 fn waiting_is_for_a_state() {
     let wait =
-        |until, now: &Fare, lives| verdict(Verb::Wait(until), &Scene { lives, obeyed: false, ..settled(now, now) });
+        |until, now: &Fare, life| verdict(Verb::Wait(until), &Scene { life, obeyed: false, ..settled(now, now) });
     let up = ours(7, "up", "up", 1, 0, "");
     let stopping = ours(7, "stopping", "down", 1, 0, "");
     let pacing = ours(0, "pacing", "up", 1, 1, "");
     let down = ours(0, "down", "down", 1, 1, "");
     let gave_up = ours(0, "gave-up", "up", 1, 1, "");
     for (until, now, living, dead) in [
-        (Until::Up, &up, "done: up (pid 7)", "failed: supervise died; the service may run on as pid 7"),
-        (Until::Up, &stopping, "not yet", "failed: supervise died; the service may run on as pid 7"),
+        (Until::Up, &up, "done: up (pid 7)", "failed: supervise has ended"),
+        (Until::Up, &stopping, "not yet", "failed: supervise has ended"),
         (Until::Up, &pacing, "not yet", "failed: supervise has ended"),
-        (Until::Up, &gave_up, "not yet", "failed: supervise gave up"),
-        (Until::Down, &up, "not yet", "failed: supervise died; the service may run on as pid 7"),
+        (Until::Up, &gave_up, "not yet", "failed: supervise gave up; the last exit was unknown"),
+        (Until::Down, &up, "not yet", "failed: supervise has ended"),
         (Until::Down, &pacing, "not yet", "done: down"),
         (Until::Down, &down, "done: down", "done: down"),
         (Until::GaveUp, &gave_up, "done: gave up", "done: gave up"),
@@ -272,11 +289,11 @@ fn waiting_is_for_a_state() {
         (Until::Exited, &up, "not yet", "done: exited"),
         (Until::Exited, &gave_up, "not yet", "done: exited"),
     ] {
-        assert_eq!(wait(until, now, true), living, "{until:?} {now:?}");
-        assert_eq!(wait(until, now, false), dead, "{until:?} {now:?}");
+        assert_eq!(wait(until, now, Life::Lives), living, "{until:?} {now:?}");
+        assert_eq!(wait(until, now, Life::Ended), dead, "{until:?} {now:?}");
     }
-    assert_eq!(wait(Until::Down, &classic(0, "up", false, false), true), "not yet");
-    assert_eq!(wait(Until::Down, &classic(0, "once", false, false), true), "done: down");
+    assert_eq!(wait(Until::Down, &classic(0, "up", false, false), Life::Lives), "not yet");
+    assert_eq!(wait(Until::Down, &classic(0, "once", false, false), Life::Lives), "done: down");
 }
 
 #[test]
@@ -285,7 +302,7 @@ fn what_stands_in_the_way_is_said() {
     let thirty = Duration::from_secs(30);
     assert_eq!(
         not_in_time(Verb::Stop, &settled(&up, &stopping), thirty),
-        "not down within 30 s: it is stopping (pid 7); it does not end by TERM, and `svc kill` would end it"
+        "not down within 30 s: it is stopping (pid 7); it does not end by TERM, and `svc kill web` would end it"
     );
     assert_eq!(
         not_in_time(Verb::Start, &Scene { obeyed: false, ..settled(&up, &up) }, SETTLE),
@@ -295,7 +312,18 @@ fn what_stands_in_the_way_is_said() {
         not_in_time(Verb::Wait(Until::Down), &Scene { obeyed: false, ..settled(&up, &up) }, thirty),
         "not down within 30 s: it is up (pid 7)"
     );
+    for verb in [Verb::Start, Verb::Once, Verb::Restart, Verb::Wait(Until::Up)] {
+        let said = not_in_time(verb, &settled(&up, &stopping), thirty);
+        assert!(said.ends_with("does not end by TERM, and `svc kill web` would end it"), "{said}");
+    }
+    let hook = ours(0, "hook", "up", 1, 1, "");
+    let said = not_in_time(Verb::Start, &settled(&hook, &hook), thirty);
+    assert_eq!(said, "not up within 30 s: it is waiting for the hook");
     let paused = classic(7, "up", true, false);
+    assert_eq!(
+        not_in_time(Verb::Stop, &settled(&paused, &paused), thirty),
+        "not down within 30 s: it is up, paused (pid 7); `svc continue web` lets it go on"
+    );
     assert_eq!(
         not_in_time(Verb::Continue, &settled(&paused, &paused), thirty),
         "not continued within 30 s: it is up, paused (pid 7)"

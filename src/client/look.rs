@@ -1,4 +1,4 @@
-//! How a service fares, as far as its status directory can be read.
+//! What a status directory says at one moment: the one reader of both records.
 
 use std::fmt;
 use std::fs::File;
@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::target::open_to_write;
+use super::liveness::Liveness;
+use crate::policy::Wanted;
 use crate::statusdir::{Directory, ReadRecord, Record};
 use crate::sys::why;
 
@@ -18,29 +19,8 @@ use crate::sys::why;
 const STATE_LIMIT: u64 = 1 << 20;
 /// So a buffer of this size holds it, and shows by its rest that this was all.
 const USUAL_SIZE: usize = 4096;
-
-/// Whether a supervise holds `ok` open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Liveness {
-    /// It lives.
-    Lives,
-    /// It does not: it was killed (`ENXIO`), or ended by itself (`ENOENT`).
-    Gone,
-    /// We may not ask.
-    Unknown(Errno),
-}
-
-impl Liveness {
-    /// Asks, without waiting.
-    #[must_use]
-    pub fn of(dir: &Directory) -> Self {
-        match open_to_write(dir, "ok") {
-            Ok(_) => Self::Lives,
-            Err(Errno::ENXIO | Errno::ENOENT | Errno::EEXIST | Errno::ELOOP) => Self::Gone,
-            Err(errno) => Self::Unknown(errno),
-        }
-    }
-}
+/// supervise replaces `status` before `state`: a look in between is repeated so often.
+const LOOKS: usize = 3;
 
 /// Why a file of the status directory says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,15 +40,69 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// What a status directory says at one moment.
+/// Both records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// The 20 bytes.
+    pub record: Result<Record, Unreadable>,
+    /// The long record. A classic program writes none (`ENOENT`), and leaves alone what ours wrote before it.
+    pub state: Result<ReadRecord, Unreadable>,
+}
+
+impl Records {
+    /// Reads both, so that they tell of one moment where one supervise wrote them.
+    #[must_use]
+    pub fn read(dir: &Directory) -> Self {
+        let damaged = Unreadable::Damaged;
+        let mut looks = 1;
+        loop {
+            let records = Self {
+                record: read(dir, "status", Record::LEN as u64).and_then(|bytes| Record::decode(&bytes).ok_or(damaged)),
+                state: read(dir, "state", STATE_LIMIT).and_then(|bytes| ReadRecord::decode(&bytes).ok_or(damaged)),
+            };
+            if looks == LOOKS || records.agree() {
+                return records;
+            }
+            looks += 1;
+        }
+    }
+
+    /// Whether both tell of the same process, as far as both can be read. What another version says in words that are
+    /// not known here contradicts nothing.
+    #[must_use]
+    pub fn agree(&self) -> bool {
+        match (&self.record, &self.state) {
+            (Ok(record), Ok(long)) => {
+                record.pid == long.pid() && wanted(long).is_none_or(|wanted| wanted == record.wanted)
+            }
+            _ => true,
+        }
+    }
+
+    /// The long record where it counts: the status record is the one that every program writes.
+    #[must_use]
+    pub fn long(&self) -> Option<&ReadRecord> {
+        self.state.as_ref().ok().filter(|_| self.agree())
+    }
+}
+
+/// What the operator asked for, by the long record.
+pub(super) fn wanted(long: &ReadRecord) -> Option<Wanted> {
+    match long.text("wanted")? {
+        "up" => Some(Wanted::Up),
+        "down" => Some(Wanted::Down),
+        "once" => Some(Wanted::Once),
+        _ => None,
+    }
+}
+
+/// Both records, and whether somebody keeps them true.
 #[derive(Clone, Debug)]
 pub struct Look {
     /// Whether a supervise lives.
     pub supervise: Liveness,
     /// The 20 bytes.
     pub record: Result<Record, Unreadable>,
-    /// The long record; a classic program writes none.
-    pub state: Result<ReadRecord, Unreadable>,
 }
 
 impl Look {
@@ -77,24 +111,10 @@ impl Look {
     /// # Errors
     /// What open(2) says of the directory.
     pub fn at(path: &Path) -> Result<Self, Errno> {
-        Ok(Self::of(&Directory::open(path)?))
+        let dir = Directory::open(path)?;
+        let records = Records::read(&dir);
+        Ok(Self { supervise: Liveness::seen(&dir, records.state.as_ref().ok()), record: records.record })
     }
-
-    /// Looks at an open status directory.
-    #[must_use]
-    pub fn of(dir: &Directory) -> Self {
-        let (record, state) = records(dir);
-        Self { supervise: Liveness::of(dir), record, state }
-    }
-}
-
-/// The status record and the long record.
-pub(super) fn records(dir: &Directory) -> (Result<Record, Unreadable>, Result<ReadRecord, Unreadable>) {
-    let damaged = Unreadable::Damaged;
-    (
-        read(dir, "status", Record::LEN as u64).and_then(|bytes| Record::decode(&bytes).ok_or(damaged)),
-        read(dir, "state", STATE_LIMIT).and_then(|bytes| ReadRecord::decode(&bytes).ok_or(damaged)),
-    )
 }
 
 /// A whole file, opened so that nothing that stands there instead can make us wait.

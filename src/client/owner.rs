@@ -14,8 +14,7 @@ use crate::text::escape;
 #[must_use]
 pub fn refusal(path: &Path, errno: Errno) -> String {
     if matches!(errno, Errno::EACCES | Errno::EPERM)
-        && let Some((closed, meta)) =
-            path.ancestors().find_map(|path| fs::symlink_metadata(path).ok().map(|m| (path, m)))
+        && let Some((closed, meta)) = path.ancestors().find_map(|path| Some((path, look_at(path)?)))
     {
         let (owner, mode) = (user_name(meta.uid()), meta.mode() & 0o7777);
         return format!("{}: {} (owner {owner}, mode {mode:04o})", why(errno), shown(closed));
@@ -23,7 +22,16 @@ pub fn refusal(path: &Path, errno: Errno) -> String {
     format!("{}: {}", why(errno), shown(path))
 }
 
-fn shown(path: &Path) -> String {
+/// What a link leads to; the link itself where that can't be seen.
+fn look_at(path: &Path) -> Option<fs::Metadata> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok()
+}
+
+/// The path as it is said.
+pub(super) fn shown(path: &Path) -> String {
+    let path = path.strip_prefix(".").unwrap_or(path); // of the usual status root
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     escape(path.as_os_str().as_encoded_bytes())
 }
 
@@ -45,6 +53,8 @@ fn name_in(passwd: &str, uid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -62,6 +72,12 @@ mod tests {
         let text = refusal(&inside, Errno::EACCES);
         assert!(text.starts_with(&format!("Permission denied: {} (owner ", dir.path().display())), "{text}");
         assert!(text.contains(", mode 07"), "{text}");
-        assert_eq!(refusal(Path::new("a\n"), Errno::ENOENT), "No such file or directory: a\\x0a");
+        assert_eq!(refusal(Path::new("./a\n"), Errno::ENOENT), "No such file or directory: a\\x0a");
+        let link = dir.path().join("link");
+        fs::create_dir(dir.path().join("closed")).unwrap();
+        fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0o710)).unwrap();
+        std::os::unix::fs::symlink("closed", &link).unwrap();
+        assert!(refusal(&link, Errno::EACCES).ends_with(", mode 0710)"), "what the link leads to");
+        assert!(refusal(Path::new("no-such-name"), Errno::EACCES).starts_with("Permission denied: . (owner "));
     }
 }

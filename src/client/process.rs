@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::time::Duration;
 
+use super::rows::time_since;
 use crate::policy::Stamp;
 use crate::sys::{Pidfd, boot_ns, now};
 
@@ -50,9 +51,17 @@ impl Process {
     /// Whether this can be the service that a record of this time names, and not a stranger with the same pid.
     #[must_use]
     pub fn is_of(&self, record: Stamp) -> bool {
-        let age = Duration::from_nanos(boot_ns()).saturating_sub(self.started);
-        let since = Duration::from_nanos(now().stamp.0.saturating_sub(record.0));
-        age.abs_diff(since) <= START_TOLERANCE
+        self.age().abs_diff(time_since(record, now().stamp)) <= START_TOLERANCE
+    }
+
+    /// Whether it ran already at this time, so that it can be the one that wrote something then.
+    #[must_use]
+    pub fn ran_at(&self, time: Stamp) -> bool {
+        self.age() + START_TOLERANCE >= time_since(time, now().stamp)
+    }
+
+    fn age(&self) -> Duration {
+        Duration::from_nanos(boot_ns()).saturating_sub(self.started)
     }
 }
 
@@ -90,6 +99,8 @@ mod tests {
         let started = now().stamp.0 - u64::try_from(age.as_nanos()).unwrap();
         assert!(own.is_of(Stamp(started)));
         assert!(!own.is_of(Stamp(started - 60_000_000_000)));
+        assert!(own.ran_at(Stamp(started)) && own.ran_at(now().stamp));
+        assert!(!own.ran_at(Stamp(started - 60_000_000_000)));
         assert_eq!(Process::at(0), None);
     }
 }

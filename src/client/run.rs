@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::Service;
-use super::effect::{Failure, Scene, See, Verdict, judge, not_in_time};
+use super::effect::{Failure, Life, Scene, See, Verdict, judge, not_in_time};
 use super::fare::Fare;
-use super::look::Unreadable;
+use super::liveness::{Liveness, open_ok};
+use super::look::{Records, Unreadable};
 use super::steer::{Order, Outcome};
-use super::target::{Refusal, Target, Written, enter, is_lock_free, is_removed, open_ok, unable};
+use super::target::{Refusal, Target, Written, enter, is_removed, unable};
 use super::verb::Verb;
 use super::watch::Watches;
-use super::words::{failure_words, log_length, no_supervise};
+use super::words::{failure_words, how_it_ended, log_length, no_supervise};
 use crate::policy::Command;
-use crate::statusdir::byte_of;
+use crate::statusdir::{Directory, byte_of, listed_holder, lock_is_held};
 
 /// Where no watch tells of a change it is looked for so often.
 const UNWATCHED: Duration = Duration::from_millis(50);
@@ -39,9 +40,23 @@ enum Progress {
     Obeyed,
 }
 
+/// What is seen of the end of a supervise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It lives.
+    No,
+    /// It has ended, and another one has taken its place.
+    Replaced,
+    /// It has ended, and somebody still has its lock.
+    Locked,
+    /// It has ended.
+    Seen,
+}
+
 /// One service under way.
 #[derive(Debug)]
 pub(super) struct Run {
+    name: String,
     target: Target,
     lives: bool,
     before: Fare,
@@ -72,27 +87,29 @@ impl Run {
         watches: &mut Watches,
         epoll: &Epoll,
     ) -> Result<Self, Outcome> {
-        let dir = enter(&service.dir)?;
+        let mut target = Target::new(enter(&service.dir)?);
         let watched = watches.add(&service.dir, place);
-        let before = Fare::read(&dir);
-        let (target, lives) = if matches!(order.verb, Verb::Wait(_)) {
-            let (ok, lives) = match open_ok(&dir) {
-                Ok(ok) => (ok, true),
-                Err(Refusal::NoSupervise(_)) => (None, false),
-                Err(refusal) => return Err(refusal.into()),
-            };
-            (Target { dir, ok, control: None }, lives)
+        let records = Records::read(&target.dir);
+        let lives = if matches!(order.verb, Verb::Wait(_)) {
+            target.ok = open_ok(&target.dir).ok();
+            target.ok.is_some() || is_known_to_live(&target.dir, &records)?
         } else {
-            (Target::open(dir).map_err(|refusal| no_supervise(refusal, before.as_ref().ok()))?, true)
+            if let Err(refusal) = target.connect() {
+                let last = Fare::of(&target.dir, records, Some(false));
+                return Err(no_supervise(refusal, &target.dir, last.as_ref().ok()));
+            }
+            true
         };
+        let before = Fare::of(&target.dir, records, Some(lives));
         let before = before.map_err(|unreadable| {
             Outcome::System(match unreadable {
                 Unreadable::System(errno) => unable(&target.dir, "read", "status", errno),
-                Unreadable::Damaged => format!("unable to read {}/status: it is damaged", service.shown()),
+                Unreadable::Damaged => "unable to read status: it is damaged".to_owned(),
             })
         })?;
         let began = Instant::now();
         let mut run = Self {
+            name: service.shown(),
             lives,
             now: before.clone(),
             before,
@@ -107,7 +124,7 @@ impl Run {
             wake: began,
         };
         if !lives && !matches!(judge(order.verb, &run.scene(order, began)), Verdict::Done(_)) {
-            return Err(no_supervise(Refusal::nobody(), Some(&run.now)));
+            return Err(no_supervise(Refusal::nobody(), &run.target.dir, Some(&run.now)));
         }
         run.register(place, epoll);
         run.advance(order)?;
@@ -138,7 +155,9 @@ impl Run {
         self.progress = match (self.progress, written) {
             (progress, Written::NoRoom) => progress,
             (Progress::Kept, Written::NoReader) => {
-                return Err(no_supervise(Refusal::nobody(), Some(&self.before)));
+                let records = Records::read(&self.target.dir);
+                let last = Fare::of(&self.target.dir, records, Some(false));
+                return Err(no_supervise(Refusal::nobody(), &self.target.dir, last.as_ref().ok()));
             }
             (Progress::Kept, Written::Whole) => Progress::Written,
             (Progress::Written, Written::Whole) => Progress::Followed,
@@ -153,11 +172,18 @@ impl Run {
         if let Err(outcome) = self.advance(order) {
             return Some(outcome);
         }
-        let is_ending = self.notice_the_end(place, order, epoll);
+        let is_ending = match self.notice_the_end(place, order, epoll) {
+            End::Replaced if order.verb == Verb::Exit => {
+                return Some(Outcome::NotSo("supervise has ended, and another one has taken its place".to_owned()));
+            }
+            end => end == End::Locked,
+        };
         if is_removed(&self.target.dir) {
             return Some(Outcome::NotSo("its status directory was removed".to_owned()));
         }
-        if let Ok(fare) = Fare::read(&self.target.dir) {
+        // After that: what supervise wrote last is read.
+        let records = Records::read(&self.target.dir);
+        if let Ok(fare) = Fare::of(&self.target.dir, records, Some(self.lives)) {
             self.now = fare;
         }
         self.notice_a_new_pid(now);
@@ -165,7 +191,7 @@ impl Run {
         let again = match judge(order.verb, &scene) {
             Verdict::Done(words) => return Some(Outcome::Done(words)),
             // The line in the log is written after the records: it is there when one more turn is over.
-            Verdict::Failed(Failure { see: See::Log, .. }) if !self.confirmed && scene.lives => {
+            Verdict::Failed(Failure { see: See::Log, .. }) if !self.confirmed && self.lives => {
                 self.confirmed = true;
                 self.progress = Progress::Written;
                 Some(Duration::ZERO)
@@ -201,37 +227,42 @@ impl Run {
         Scene {
             before: &self.before,
             now: &self.now,
-            lives: self.lives,
+            name: &self.name,
+            life: if self.lives { Life::Lives } else { how_it_ended(&self.target.dir, &self.now) },
             obeyed: self.progress == Progress::Obeyed,
             fresh: self.fresh.map(|(pid, since)| (pid, now.saturating_duration_since(since))),
             settle: order.settle,
         }
     }
 
-    /// Sees whether supervise has gone. The answer: it has, but somebody still has its lock.
-    fn notice_the_end(&mut self, place: usize, order: &Order, epoll: &Epoll) -> bool {
-        if !self.lives || !self.target.is_abandoned() {
-            return false;
+    /// Sees whether supervise has gone.
+    fn notice_the_end(&mut self, place: usize, order: &Order, epoll: &Epoll) -> End {
+        let dir = &self.target.dir;
+        let has_gone = match self.target.is_abandoned() {
+            _ if !self.lives => return End::Seen,
+            Some(abandoned) => abandoned,
+            None => is_known_to_live(dir, &Records::read(dir)) == Ok(false),
+        };
+        if !has_gone {
+            return End::No;
         }
-        let is_exit = matches!(order.verb, Verb::Exit);
-        if let Ok(Some(ok)) = open_ok(&self.target.dir) {
-            // Another one has taken its place: the fifo of commands is the same.
-            self.target.ok = Some(ok);
+        if let Ok(ok) = open_ok(dir) {
+            self.target.ok = Some(ok); // the fifo of commands is the same
             self.register(place, epoll);
-            self.lives = !is_exit;
-            return false;
+            return End::Replaced;
         }
-        if is_exit && !is_lock_free(&self.target.dir) {
-            return true;
+        // Of who may not open the file it is asked by the kernel's list.
+        if order.verb == Verb::Exit && lock_is_held(dir).unwrap_or_else(|_| listed_holder(dir).is_some()) {
+            return End::Locked;
         }
         self.lives = false;
-        false
+        End::Seen
     }
 
     /// A process that came after the command was obeyed, and is not being stopped again.
     fn notice_a_new_pid(&mut self, now: Instant) {
-        let pid = self.now.record.pid;
-        if self.fresh.is_none() && self.progress == Progress::Obeyed && pid != self.before.record.pid {
+        let pid = self.now.pid;
+        if self.fresh.is_none() && self.progress == Progress::Obeyed && pid != self.before.pid {
             self.fresh = pid.filter(|_| !self.now.is_stopping()).map(|pid| (pid, now));
         }
     }
@@ -240,9 +271,18 @@ impl Run {
     fn kill_when_due(&mut self, order: &Order, now: Instant) -> Option<Duration> {
         let after = order.kill_after.filter(|_| !self.killed)?;
         let left = (self.began + after).saturating_duration_since(now);
-        if left.is_zero() && self.now.record.pid.is_some() && self.now.record.pid == self.before.record.pid {
+        if left.is_zero() && self.now.pid.is_some() && self.now.pid == self.before.pid {
             self.killed = self.target.write(&[byte_of(Command::Kill)]) == Ok(Written::Whole);
         }
         (!left.is_zero()).then_some(left)
+    }
+}
+
+/// Whether a supervise lives, asked by one who holds no fifo of it.
+fn is_known_to_live(dir: &Directory, records: &Records) -> Result<bool, Outcome> {
+    match Liveness::seen(dir, records.state.as_ref().ok()) {
+        Liveness::Lives => Ok(true),
+        Liveness::Gone => Ok(false),
+        Liveness::Unknown(errno) => Err(Outcome::System(unable(dir, "open", "ok", errno))),
     }
 }

@@ -5,56 +5,18 @@ use std::thread;
 
 use nix::errno::Errno;
 
-use super::owner::refusal;
-use super::process::Process;
-use super::{Liveness, Look, Service, Unreadable};
+use super::Service;
+use super::fare::{Fare, State};
+use super::liveness::Liveness;
+use super::look::{Records, Unreadable};
+use super::owner::{refusal, shown};
 use crate::policy::{Stamp, Wanted};
-use crate::statusdir::{ReadRecord, Record};
+use crate::statusdir::{Directory, ReadRecord};
 
 /// Fewer are looked at before a thread has begun.
 const MANY: usize = 200;
 /// More would wait for each other in the kernel.
 const MOST_THREADS: usize = 4;
-
-/// What the service does; the words are those of the long record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// It runs.
-    Up,
-    /// It runs, and was told to end.
-    Stopping,
-    /// The hook runs; the start follows.
-    Hook,
-    /// Its start waits for the pacing.
-    Pacing,
-    /// It does not run.
-    Down,
-    /// It does not run, and supervise gave up.
-    GaveUp,
-    /// Nothing can be read.
-    Unreadable,
-}
-
-impl State {
-    /// The word for it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Stopping => "stopping",
-            Self::Hook => "hook",
-            Self::Pacing => "pacing",
-            Self::Down => "down",
-            Self::GaveUp => "gave-up",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    fn from_word(word: &str) -> Option<Self> {
-        let all = [Self::Up, Self::Stopping, Self::Hook, Self::Pacing, Self::Down, Self::GaveUp];
-        all.into_iter().find(|state| state.word() == word)
-    }
-}
 
 /// Why a service needs somebody's attention, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,12 +75,8 @@ impl Sight {
     /// Looks at a service.
     #[must_use]
     pub fn of(service: Service) -> Self {
-        let look = Look::at(&service.dir).map(|look| {
-            // Both records are written one after the other: in between they tell of different processes.
-            if pids_agree(&look) { look } else { Look::at(&service.dir).unwrap_or(look) }
-        });
-        match look {
-            Ok(look) => Self::from_look(service, look),
+        match Directory::open(&service.dir) {
+            Ok(dir) => Self::in_dir(service, &dir),
             Err(errno) => {
                 let problem = refusal(&service.dir, errno);
                 Self::unreadable(service, problem)
@@ -158,71 +116,51 @@ impl Sight {
         }
     }
 
-    fn from_look(service: Service, look: Look) -> Self {
+    fn in_dir(service: Service, dir: &Directory) -> Self {
+        let records = Records::read(dir);
+        let supervise = Liveness::seen(dir, records.state.as_ref().ok());
         let mut problems = Vec::new();
-        let mut say = |name: &str, unreadable: &Unreadable| {
+        let mut say = |name: &str, unreadable: Unreadable| {
             let path = service.dir.join(name);
             problems.push(match unreadable {
-                Unreadable::System(errno) => refusal(&path, *errno),
-                Unreadable::Damaged => format!("damaged: {}", crate::text::escape(path.as_os_str().as_encoded_bytes())),
+                Unreadable::System(errno) => refusal(&path, errno),
+                Unreadable::Damaged => format!("damaged: {}", shown(&path)),
             });
         };
-        // What another program left there tells of another process: the status record is the one that all write.
-        let stale = !pids_agree(&look);
-        let Look { supervise, record, state } = look;
-        if let Err(unreadable) = &record {
+        let is_readable = records.record.is_ok();
+        if let Err(unreadable) = records.record {
             say("status", unreadable);
         }
-        match &state {
+        match records.state {
             Ok(_) | Err(Unreadable::System(Errno::ENOENT)) => {} // the classic program writes none
             Err(unreadable) => say("state", unreadable),
         }
-        let long = state.ok().filter(|_| !stale);
-        let lives = match supervise {
-            Liveness::Lives => Some(true),
-            Liveness::Gone => Some(false),
-            // `ok` is for supervise's own user. Others see the process that the long record names.
-            Liveness::Unknown(errno) => {
-                let named = long.as_ref().and_then(|long| long.number("supervise")?.try_into().ok());
-                let lives = named.and_then(Process::at).map(|process| process.runs);
-                if lives.is_none() && record.is_ok() {
-                    say("ok", &Unreadable::System(errno));
-                }
-                lives
-            }
-        };
+        if let (Liveness::Unknown(errno), true) = (supervise, is_readable) {
+            say("ok", Unreadable::System(errno));
+        }
         let problem = (!problems.is_empty()).then(|| problems.join("; "));
-        let Ok(record) = record else {
-            return Self { supervise: lives, record: long, ..Self::unreadable(service, problem.unwrap_or_default()) };
-        };
-        Self { problem, ..Self::from_records(service, lives, record, long) }
+        let supervise = supervise.known();
+        match Fare::of(dir, records, supervise) {
+            Ok(fare) if is_readable => Self { problem, ..Self::from_fare(service, supervise, fare) },
+            // What the long record says alone is shown, but it is not what scripts can read.
+            fare => {
+                let record = fare.ok().and_then(|fare| fare.long);
+                Self { supervise, record, ..Self::unreadable(service, problem.unwrap_or_default()) }
+            }
+        }
     }
 
-    fn from_records(service: Service, lives: Option<bool>, record: Record, long: Option<ReadRecord>) -> Self {
-        // A supervise that was killed has left the record as it was: then the process itself is asked.
-        let is_ours = |pid: &u32| Process::at(*pid).is_some_and(|process| process.runs && process.is_of(record.stamp));
-        let pid = if lives == Some(true) { record.pid } else { record.pid.filter(is_ours) };
-        let said = long.as_ref().and_then(|long| State::from_word(long.text("state")?));
-        let state = match (pid, said) {
-            (Some(_), Some(state @ (State::Up | State::Stopping))) => state,
-            (Some(_), _) => State::Up,
-            (None, Some(State::GaveUp)) => State::GaveUp,
-            (None, Some(state @ (State::Hook | State::Pacing))) if lives == Some(true) => state,
-            (None, _) => State::Down,
-        };
-        // It says when it was last seen up; nobody knows when it went down.
-        let died_unseen = pid.is_none() && record.pid.is_some();
-        let since = long.as_ref().and_then(|long| long.time("since")).unwrap_or(record.stamp);
+    fn from_fare(service: Service, supervise: Option<bool>, fare: Fare) -> Self {
         Self {
             service,
-            state,
-            supervise: lives,
-            pid,
-            since: Some(since).filter(|_| !died_unseen),
-            wanted: Some(record.wanted),
-            paused: record.paused && pid.is_some(),
-            alarms: Some(!record.alarms_off),
-            record: long,
+            state: fare.state,
+            supervise,
+            pid: fare.pid,
+            since: fare.since(),
+            wanted: Some(fare.record.wanted),
+            paused: fare.record.paused && fare.pid.is_some(),
+            alarms: Some(!fare.record.alarms_off),
+            record: fare.long,
             problem: None,
         }
     }
@@ -261,14 +199,6 @@ impl Sight {
     #[must_use]
     pub fn number(&self, key: &str) -> Option<u64> {
         self.record.as_ref()?.number(key)
-    }
-}
-
-/// Whether both records tell of the same process, as far as both can be read.
-fn pids_agree(look: &Look) -> bool {
-    match (&look.record, &look.state) {
-        (Ok(record), Ok(long)) => record.pid == long.pid(),
-        _ => true,
     }
 }
 

@@ -3,7 +3,8 @@ use std::path::Path;
 
 use super::super::{json, row, state_words};
 use super::*;
-use crate::client::table;
+use crate::client::{Process, table};
+use crate::statusdir::Record;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 

@@ -91,8 +91,12 @@ pub fn steer(services: &[Service], order: &Order, tell: &mut dyn FnMut(usize, &O
 /// Writes bytes to the supervise of one service and waits for nothing.
 #[must_use]
 pub fn write_only(service: &Service, bytes: &[u8]) -> Outcome {
-    let written = enter(&service.dir).and_then(Target::open).and_then(|target| target.write(bytes));
-    match written {
+    let write = || {
+        let mut target = Target::new(enter(&service.dir)?);
+        target.connect()?;
+        target.write(bytes)
+    };
+    match write() {
         Ok(Written::Whole) => Outcome::Done("told".to_owned()),
         Ok(Written::NoReader) => Refusal::nobody().into(),
         Ok(Written::NoRoom) => Outcome::System("svcontrol is full: supervise does not read it".to_owned()),

@@ -4,14 +4,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 
-use super::owner::user_name;
+use super::liveness::{Liveness, open_ok};
+use super::owner::{refusal, shown};
 use crate::statusdir::Directory;
-use crate::sys::{bytes_waiting, lock_exclusively, why};
-use crate::text::escape;
+use crate::sys::bytes_waiting;
 
 /// Why no command can be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) dir: Directory,
-    /// Held open, so that the end of supervise is noticed. `None`: we may not open it.
+    /// Held open, so that the end of supervise is noticed. `None`: we may not open it, or nobody holds it.
     pub(super) ok: Option<OwnedFd>,
     /// Open for writing. `None`: nothing is to be told.
     pub(super) control: Option<OwnedFd>,
@@ -59,40 +59,46 @@ impl Refusal {
 /// In words, with its owner where it is closed to us.
 pub(super) fn enter(path: &Path) -> Result<Directory, Refusal> {
     Directory::open(path).map_err(|errno| {
-        let unable = format!("unable to enter {}: {}", shown(path), why(errno));
+        let unable = format!("unable to enter it: {}", refusal(path, errno));
         match errno {
             Errno::ENOENT | Errno::ENOTDIR => Refusal::NoSupervise(format!("{NOBODY}: {unable}")),
-            Errno::EACCES => {
-                let owner = nix::sys::stat::stat(path).map_or_else(|_| String::new(), |stat| belongs_to(&stat));
-                Refusal::System(unable + &owner)
-            }
             _ => Refusal::System(unable),
         }
     })
 }
 
 impl Target {
-    /// Opens the way to the supervise of this directory.
+    /// The way to whoever is in this directory; nothing is open yet.
+    pub(super) fn new(dir: Directory) -> Self {
+        Self { dir, ok: None, control: None }
+    }
+
+    /// Opens the way to the supervise that lives there.
     ///
     /// # Errors
     /// Where there is none nothing was done.
-    pub(super) fn open(dir: Directory) -> Result<Self, Refusal> {
-        let ok = open_ok(&dir)?;
-        let control = match open_to_write(&dir, "svcontrol") {
-            Ok(control) => control,
-            Err(Errno::ENXIO) => return Err(Refusal::nobody()),
-            Err(errno) => return Err(Refusal::System(unable(&dir, "write", "svcontrol", errno))),
+    pub(super) fn connect(&mut self) -> Result<(), Refusal> {
+        self.ok = match open_ok(&self.dir) {
+            Ok(ok) => Some(ok),
+            Err(Liveness::Unknown(Errno::EACCES)) => None, // somebody who reads svcontrol will do
+            Err(Liveness::Unknown(errno)) => return Err(Refusal::System(unable(&self.dir, "open", "ok", errno))),
+            Err(Liveness::Gone | Liveness::Lives) => return Err(Refusal::nobody()),
         };
-        Ok(Self { dir, ok, control: Some(control) })
+        self.control = match open_to_write(&self.dir, "svcontrol") {
+            Ok(control) => Some(control),
+            Err(Errno::ENXIO) => return Err(Refusal::nobody()),
+            Err(errno) => return Err(Refusal::System(unable(&self.dir, "write", "svcontrol", errno))),
+        };
+        Ok(())
     }
 
-    /// Whether the supervise that was found has gone: nobody reads its fifo any more. Never, where no fifo is open.
-    pub(super) fn is_abandoned(&self) -> bool {
-        let Some(fifo) = self.ok.as_ref().or(self.control.as_ref()) else { return false };
+    /// Whether the supervise that was found has gone: nobody reads its fifo any more. `None`: no fifo is open.
+    pub(super) fn is_abandoned(&self) -> Option<bool> {
+        let fifo = self.ok.as_ref().or(self.control.as_ref())?;
         let mut poll = [PollFd::new(fifo.as_fd(), PollFlags::empty())];
         // Not asked for, because poll(2) tells it in any case.
-        nix::poll::poll(&mut poll, PollTimeout::ZERO).is_ok()
-            && poll[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
+        let polled = nix::poll::poll(&mut poll, PollTimeout::ZERO).is_ok();
+        Some(polled && poll[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
     }
 
     /// Writes bytes, all of them at once.
@@ -115,30 +121,6 @@ impl Target {
     }
 }
 
-/// Opens `ok`, which succeeds only while a supervise lives. `None`: we may not, so it is not known.
-///
-/// # Errors
-/// [`Refusal`].
-pub(super) fn open_ok(dir: &Directory) -> Result<Option<OwnedFd>, Refusal> {
-    match open_to_write(dir, "ok") {
-        Ok(ok) => Ok(Some(ok)),
-        // What is no fifo was not made by a supervise that lives.
-        Err(Errno::ENXIO | Errno::ENOENT | Errno::EEXIST | Errno::ELOOP) => Err(Refusal::nobody()),
-        Err(Errno::EACCES) => Ok(None),
-        Err(errno) => Err(Refusal::System(unable(dir, "open", "ok", errno))),
-    }
-}
-
-/// Whether no supervise, and no child of one, holds the lock. What we may not ask counts as free.
-pub(super) fn is_lock_free(dir: &Directory) -> bool {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(dir, "lock", flags, Mode::empty()) {
-        // It is given back at once. A supervise that starts in this instant tries again for a second.
-        Ok(lock) => lock_exclusively(lock.as_fd()) != Err(Errno::EWOULDBLOCK),
-        Err(_) => true,
-    }
-}
-
 /// Whether the directory has no name any more.
 pub(super) fn is_removed(dir: &Directory) -> bool {
     fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
@@ -152,26 +134,13 @@ pub(super) fn open_to_write(dir: &Directory, name: &str) -> Result<OwnedFd, Errn
     if is_fifo { Ok(fifo) } else { Err(Errno::EEXIST) }
 }
 
-/// `unable to write status/web/svcontrol: Permission denied (it belongs to root, mode 0600)`.
+/// `unable to write svcontrol: Permission denied: status/web/svcontrol (owner root, mode 0600)`.
 pub(super) fn unable(dir: &Directory, doing: &str, name: &str, errno: Errno) -> String {
+    let path = dir.path().join(name);
     let cause = match errno {
-        Errno::EEXIST => "it is no fifo".to_owned(),
-        Errno::ELOOP => "it is a symbolic link".to_owned(),
-        Errno::EACCES | Errno::EPERM => {
-            let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-            format!("{}{}", why(errno), stat.map_or_else(|_| String::new(), |stat| belongs_to(&stat)))
-        }
-        errno => why(errno),
+        Errno::EEXIST => format!("it is no fifo: {}", shown(&path)),
+        Errno::ELOOP => format!("it is a symbolic link: {}", shown(&path)),
+        errno => refusal(&path, errno),
     };
-    format!("unable to {doing} {}/{name}: {cause}", shown(dir.path()))
-}
-
-fn belongs_to(stat: &FileStat) -> String {
-    format!(" (it belongs to {}, mode {:04o})", user_name(stat.st_uid), stat.st_mode & 0o7777)
-}
-
-/// The path as it is said.
-pub(super) fn shown(path: &Path) -> String {
-    let path = path.strip_prefix(".").unwrap_or(path); // of the usual status root
-    escape(path.as_os_str().as_encoded_bytes())
+    format!("unable to {doing} {name}: {cause}")
 }

@@ -1,15 +1,17 @@
-//! What is said of a failure: with the last words of supervise's log, or the file to look into.
+//! What is said of a failure: what has happened, with the last words of supervise's log, or the file to look into.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 
-use super::effect::{Failure, See};
-use super::fare::Fare;
+use super::effect::{Failure, Life, See};
+use super::fare::{Fare, State};
+use super::owner::shown;
 use super::steer::Outcome;
-use super::target::{Refusal, shown};
+use super::target::Refusal;
 use crate::statusdir::Directory;
 use crate::text::printable;
 
@@ -31,13 +33,54 @@ pub(super) fn failure_words(failure: &Failure, dir: &Directory, log_before: u64)
 }
 
 /// Why nobody can be told, with what the records say of the last supervise.
-pub(super) fn no_supervise(refusal: Refusal, last: Option<&Fare>) -> Outcome {
-    match refusal {
-        Refusal::NoSupervise(words) if last.is_some_and(Fare::gave_up) => {
-            Outcome::NoSupervise(format!("{words}: it gave up"))
+pub(super) fn no_supervise(refusal: Refusal, dir: &Directory, last: Option<&Fare>) -> Outcome {
+    match (refusal, last) {
+        (Refusal::NoSupervise(words), Some(last)) if last.gave_up() || how_it_ended(dir, last) == Life::Killed => {
+            Outcome::NoSupervise(format!("{words}: {}", end_words("it", how_it_ended(dir, last), last)))
         }
-        refusal => refusal.into(),
+        (refusal, _) => refusal.into(),
     }
+}
+
+/// How a supervise ended that does not live any more: one that ends by itself leaves no pid and no `ok` (the classic
+/// program may leave that).
+pub(super) fn how_it_ended(dir: &Directory, last: &Fare) -> Life {
+    let has_left_ok = || last.long.is_some() && fstatat(dir, "ok", AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+    if last.record.pid.is_some() || (!last.gave_up() && has_left_ok()) { Life::Killed } else { Life::Ended }
+}
+
+/// What became of a supervise, which is called so, and of its service.
+pub(super) fn end_words(supervise: &str, life: Life, last: &Fare) -> String {
+    if last.gave_up() {
+        let after = match last.number("window_exits") {
+            None | Some(0) => String::new(),
+            Some(1) => " after 1 exit in the alarm window".to_owned(),
+            Some(exits) => format!(" after {exits} exits in the alarm window"),
+        };
+        return format!("{supervise} gave up{after}; the last exit was {}", last.last_exit().unwrap_or("unknown"));
+    }
+    if life != Life::Killed {
+        return format!("{supervise} has ended");
+    }
+    let meanwhile = match last.written_state() {
+        State::Up => "the service was up",
+        State::Stopping => "the service was stopping",
+        State::Hook => "the hook ran",
+        State::Pacing => "the service waited for its restart",
+        State::Down | State::GaveUp | State::Unreadable => "the service was down",
+    };
+    let service = match (last.pid, last.record.pid) {
+        (Some(pid), _) => format!("; the service goes on, pid {pid}"),
+        (None, Some(_)) => "; the service has ended too".to_owned(),
+        (None, None) => String::new(),
+    };
+    format!("{supervise} was killed while {meanwhile}{service}")
+}
+
+/// Seconds as people say them: `30`, `0.2`.
+pub(super) fn seconds(time: Duration) -> String {
+    let text = format!("{:.1}", time.as_secs_f64());
+    text.strip_suffix(".0").filter(|whole| *whole != "0").unwrap_or(&text).to_owned()
 }
 
 /// How much of the warnings is there now: what is written later stands behind it.

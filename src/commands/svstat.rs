@@ -8,7 +8,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
 use super::daemontools::{reason, service};
-use crate::client::{Liveness, Look, Unreadable};
+use crate::client::{Liveness, Records, Unreadable};
 use crate::policy::{Stamp, Wanted};
 use crate::statusdir::{Directory, Record};
 use crate::sys::now;
@@ -72,8 +72,7 @@ fn said(dir: &Directory) -> String {
         Err(Errno::ENOENT) => true,
         Err(errno) => return format!("unable to stat down: {}", reason(errno)),
     };
-    let look = Look::of(dir);
-    match (look.supervise, look.record) {
+    match (Liveness::of(dir), Records::read(dir).record) {
         // A supervise that ends by itself removes `ok`; where there is no record either, there never was one.
         (Liveness::Gone, Err(Unreadable::System(Errno::ENOENT))) => {
             format!("unable to open ok: {}", reason(Errno::ENOENT))

@@ -99,11 +99,21 @@ fn is_in_place(directory: &Directory, file: &OwnedFd) -> bool {
     }
 }
 
+/// Who holds the lock by the kernel's list, which everybody may read, also who may not open the file. `None`: nobody
+/// does, or it is on a file system that has another device number in that list.
+#[must_use]
+pub fn listed_holder(directory: &Directory) -> Option<u32> {
+    listed(&fstatat(directory, "lock", AtFlags::AT_SYMLINK_NOFOLLOW).ok()?)
+}
+
+fn listed(stat: &FileStat) -> Option<u32> {
+    holder_in(&fs::read_to_string("/proc/locks").ok()?, stat)
+}
+
 /// Who holds it, as far as can be told.
 fn holder(directory: &Directory, file: &OwnedFd) -> Option<u32> {
     let stat = fstat(file).ok()?;
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    holder_in(&locks, &stat).or_else(|| {
+    listed(&stat).or_else(|| {
         // Some file systems have another device number in that list: ask whom the long record names.
         let state = directory.read("state", STATE_LIMIT).ok()?;
         let state = String::from_utf8_lossy(&state);

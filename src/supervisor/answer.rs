@@ -7,7 +7,6 @@ use super::claim_file::{ClaimFile, Left};
 use super::conf::load;
 use super::hand_over::HandOver;
 use super::options::Options;
-use super::setup::problem_texts;
 use crate::statusdir::Directory;
 use crate::sys::why;
 use crate::text::{escape, printable};
@@ -61,8 +60,7 @@ fn judge(options: &Options, handed: impl Read) -> Result<(), String> {
     }
     let loaded = load(&options.conf, options.module.name());
     if loaded.refused || (handed.has_conf && !loaded.read) {
-        let problem = problem_texts(&loaded).into_iter().next();
-        return Err(problem.unwrap_or_else(|| "its supervise.conf is gone".to_owned()));
+        return Err(loaded.problem().cloned().unwrap_or_else(|| "its supervise.conf is gone".to_owned()));
     }
     if options.command.is_none() && loaded.settings.command.is_none() {
         return Err("there is no COMMAND any more".to_owned());

@@ -34,13 +34,29 @@ pub struct Loaded {
     pub problems: Vec<String>,
     /// One of them refuses a start.
     pub refused: bool,
+    /// Which of them counts most: the first that refuses a start, else the first.
+    pub worst: usize,
+}
+
+impl Loaded {
+    /// What is wrong with it, in a line: what refuses a start, else the first.
+    #[must_use]
+    pub fn problem(&self) -> Option<&String> {
+        self.problems.get(self.worst)
+    }
 }
 
 /// Reads the conf for a module.
 #[must_use]
 pub fn load(source: &ConfSource, module: &[u8]) -> Loaded {
-    let mut loaded =
-        Loaded { settings: Settings::default(), path: None, read: false, problems: Vec::new(), refused: false };
+    let mut loaded = Loaded {
+        settings: Settings::default(),
+        path: None,
+        read: false,
+        problems: Vec::new(),
+        refused: false,
+        worst: 0,
+    };
     let (path, must_be_there) = match source {
         ConfSource::Named(path) => (path.as_path(), true),
         ConfSource::Usual => (Path::new(USUAL), false),
@@ -59,7 +75,9 @@ pub fn load(source: &ConfSource, module: &[u8]) -> Loaded {
     let resolved = config::parse(&bytes).resolve(module);
     loaded.path = Some(path.as_os_str().as_encoded_bytes().to_vec());
     loaded.read = true;
-    loaded.refused = resolved.problems.iter().any(|problem| problem.severity == Severity::Refused);
+    let refusing = resolved.problems.iter().position(|problem| problem.severity == Severity::Refused);
+    loaded.refused = refusing.is_some();
+    loaded.worst = refusing.unwrap_or(0);
     loaded.problems = resolved.problems.iter().map(|problem| format!("{name}:{problem}")).collect();
     loaded.settings = resolved.settings;
     loaded

@@ -230,8 +230,9 @@ fn check(loaded: &Loaded, command: &Result<ServiceCommand, StartError>) -> Resul
 /// A file that is no conf at all has a problem in every line.
 const PROBLEMS_SHOWN: usize = 50;
 
-pub(super) fn problem_texts(loaded: &Loaded) -> Vec<String> {
+fn problem_texts(loaded: &Loaded) -> Vec<String> {
     let mut texts: Vec<String> = loaded.problems.iter().take(PROBLEMS_SHOWN).cloned().collect();
+    texts.extend(loaded.problem().filter(|_| loaded.worst >= PROBLEMS_SHOWN).cloned());
     let more = loaded.problems.len() - texts.len();
     if more > 0 {
         texts.push(format!("and {more} more problems: `supervise --check` says them all"));
@@ -252,7 +253,7 @@ pub(super) fn conf_file(loaded: &Loaded, now: crate::policy::Stamp, old: ConfFil
     ConfFile {
         path: loaded.path.clone().or(old.path),
         read: if loaded.read { Some(now) } else { old.read },
-        problem: loaded.problems.first().cloned(),
+        problem: loaded.problem().cloned(),
     }
 }
 
