@@ -184,9 +184,10 @@ fn foot_line(view: &View) -> Line<'static> {
     if view.typing {
         return Line::from(format!("/{}_   Enter: keep, Esc: show all", escape(view.board.filter.as_bytes())));
     }
-    match &view.message {
-        Some(message) => Line::from(message.clone()),
-        None => Line::styled(
+    match (&view.message, &view.problem) {
+        (Some(message), _) => Line::from(message.clone()),
+        (None, Some(problem)) => Line::styled(problem.clone(), style(Tone::Bad, view.painted)),
+        (None, None) => Line::styled(
             "q quit  ? help  s start  x stop  r restart  t tail  / filter  <> sort  l log  f failed",
             Modifier::DIM,
         ),

@@ -80,6 +80,8 @@ struct View {
     typing: bool,
     help: bool,
     message: Option<String>,
+    /// Why the services cannot be found now.
+    problem: Option<String>,
     painted: bool,
 }
 
@@ -129,11 +131,15 @@ fn begin(root: &Path, names: &[OsString], failed: bool) -> Result<Watch, String>
             typing: false,
             help: false,
             message: None,
+            problem: None,
             painted: has_colours(true),
         },
     };
-    watch.search(now().moment)?;
-    Ok(watch)
+    watch.search(now().moment);
+    match watch.view.problem.take() {
+        Some(problem) => Err(problem),
+        None => Ok(watch),
+    }
 }
 
 struct Watch {
@@ -206,8 +212,10 @@ impl Watch {
         }
         let changed = self.changes.take();
         let is_new = changed.contains(&self.view.root);
-        if is_new || now.since(self.searched) >= SEARCH {
-            let _ = self.search(now); // a root that is gone may come back
+        // A root that is gone may come back at any time, and no watch tells of it.
+        let every = if self.view.problem.is_some() { LOOK } else { SEARCH };
+        if is_new || now.since(self.searched) >= every {
+            self.search(now);
         } else if now.since(self.looked) >= LOOK {
             self.view.board.look();
             self.view.board.measure(now);
@@ -222,9 +230,18 @@ impl Watch {
         self.view.board.arrange();
     }
 
-    /// Finds the services anew.
-    fn search(&mut self, now: Moment) -> Result<(), String> {
-        self.view.board.set_services(look(&self.view.root, &self.names)?);
+    /// Finds the services anew. Where that fails, those that were there stay on the board.
+    fn search(&mut self, now: Moment) {
+        match look(&self.view.root, &self.names) {
+            Ok(sights) => {
+                self.view.board.set_services(sights);
+                self.view.problem = None;
+            }
+            Err(problem) => {
+                self.view.board.look();
+                self.view.problem = Some(problem);
+            }
+        }
         self.changes.watch(&self.view.root);
         for line in self.view.board.all() {
             self.changes.watch(&line.sight.service.dir);
@@ -232,6 +249,5 @@ impl Watch {
         self.view.board.measure(now);
         self.view.board.arrange();
         (self.searched, self.looked) = (now, now);
-        Ok(())
     }
 }
