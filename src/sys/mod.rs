@@ -32,7 +32,7 @@ pub use pidfd::{ExitStatus, Pidfd};
 pub use proc_stat::{ProcStat, all_processes};
 pub use process::{Forked, Reaped, Target, ends_with_parent, fork_background, kill, reap_next};
 pub use program::Program;
-pub use signals::{Signals, Wakeup, take_over_signals};
+pub use signals::{Signals, Wakeup, read_signals, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
 pub use terminal::columns;
 pub use waits::Waits;

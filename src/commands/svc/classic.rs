@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
+use super::arguments::Named;
 use super::steer::carry_out;
 use super::{Line, exit};
 use crate::client::{Liveness, Look, Order, Outcome, Service, Unreadable, Verb, write_only};
@@ -118,7 +119,7 @@ pub(super) fn run(asked: Asked) -> u8 {
             say(&format!("svc: illegal option -- {}", letter.escape_default()));
             exit::MISUSE
         }
-        Asked::Script { dir, word } => script(&service(&dir), word),
+        Asked::Script { dir, word } => script(service(&dir), word),
     }
 }
 
@@ -140,7 +141,7 @@ fn write_to(service: &Service, bytes: &[u8]) -> u8 {
     exit::of(&outcome)
 }
 
-fn script(service: &Service, word: Word) -> u8 {
+fn script(service: Service, word: Word) -> u8 {
     let (verb, kills) = match word {
         Word::Restart => (Verb::Restart, true),
         Word::Stop => (Verb::Stop, true),
@@ -149,10 +150,10 @@ fn script(service: &Service, word: Word) -> u8 {
         Word::Reconf => (Verb::Reload, false),
         Word::AlarmOn => (Verb::AlarmsOn, false),
         Word::AlarmOff => (Verb::AlarmsOff, false),
-        Word::Status => return status(service),
+        Word::Status => return status(&service),
     };
     let order = Order { verb, wait: true, timeout: TIMEOUT, settle: SETTLE, kill_after: kills.then_some(PATIENCE) };
-    carry_out(std::slice::from_ref(service), &[], &order, false)
+    carry_out(Named { services: vec![service], unknown: Vec::new() }, &order, false)
 }
 
 /// The three lines of the classic script, also of a supervise that has ended: then the exit code says so.

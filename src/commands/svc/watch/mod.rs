@@ -21,6 +21,7 @@ use self::keys::{Turn, press};
 use self::pane::Pane;
 use self::screen::{Screen, signals};
 use super::exit::{DONE, MISUSE, SYSTEM};
+use super::interrupts::code_of;
 use super::status::look;
 use super::terminal::{has_colours, say};
 use crate::client::{Board, Changes, Outcome, Service, write_only};
@@ -159,14 +160,14 @@ impl Watch {
             // For the test of what a panic leaves behind.
             let is_asked = cfg!(debug_assertions) && std::env::var_os("SVC_TEST_PANIC").is_some();
             assert!(!is_asked, "a panic was asked for");
-            let Some(has_keys) = self.wait() else { return Ok(128 + Signal::SIGHUP as u8) };
+            let Some(has_keys) = self.wait() else { return Ok(code_of(Signal::SIGHUP)) };
             while let Ok(Some(info)) = self.signals.read_signal() {
                 let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
                 let done = match signal {
                     Some(Signal::SIGWINCH) => Ok(()), // drawing asks for the size
                     Some(Signal::SIGTSTP) => screen.suspend(),
                     Some(Signal::SIGCONT) => screen.renew(),
-                    Some(signal) => return Ok(128 + signal as u8),
+                    Some(signal) => return Ok(code_of(signal)),
                     None => Ok(()),
                 };
                 done.map_err(|error| why_io(&error))?;
