@@ -8,7 +8,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use super::owner::user_name;
+use super::owner::{refusal, user_name};
 use crate::statusdir::Directory;
 use crate::sys::{bytes_waiting, lock_exclusively, why};
 use crate::text::escape;
@@ -62,10 +62,11 @@ pub(super) fn enter(path: &Path) -> Result<Directory, Refusal> {
         let unable = format!("unable to enter {}: {}", shown(path), why(errno));
         match errno {
             Errno::ENOENT | Errno::ENOTDIR => Refusal::NoSupervise(format!("{NOBODY}: {unable}")),
-            Errno::EACCES => {
-                let owner = nix::sys::stat::stat(path).map_or_else(|_| String::new(), |stat| belongs_to(&stat));
-                Refusal::System(unable + &owner)
-            }
+            Errno::EACCES => Refusal::System(match nix::sys::stat::stat(path) {
+                Ok(stat) => unable + &belongs_to(&stat),
+                // A folder above it keeps us out.
+                Err(_) => format!("unable to enter {}: {}", shown(path), refusal(path, errno)),
+            }),
             _ => Refusal::System(unable),
         }
     })

@@ -10,10 +10,10 @@ use clap::CommandFactory;
 use super::arguments::Named;
 use super::steer::carry_out;
 use super::{Line, exit};
-use crate::client::{Liveness, Look, Order, Outcome, Service, Unreadable, Verb, write_only};
+use crate::client::{Liveness, Look, Order, Outcome, Service, Unreadable, Verb, refusal, write_only};
 use crate::commands::daemontools::{reason, service};
 use crate::statusdir::Record;
-use crate::sys::{local_time, why};
+use crate::sys::local_time;
 
 /// The letters of daemontools, each of them a byte of svcontrol.
 const LETTERS: &[u8] = b"udopchaitkx12";
@@ -162,14 +162,18 @@ fn status(service: &Service) -> u8 {
     let look = match Look::at(&service.dir) {
         Ok(look) => look,
         Err(errno) => {
-            say(&format!("{shown}: unable to enter it: {}", why(errno)));
+            say(&format!("{shown}: unable to enter it: {}", refusal(&service.dir, errno)));
             return if errno == nix::errno::Errno::ENOENT { exit::NO_SUPERVISE } else { exit::SYSTEM };
         }
     };
     let printed = match &look.record {
         Ok(record) => io::stdout().write_all(lines(record).as_bytes()).is_ok(),
         Err(unreadable) => {
-            say(&format!("{shown}: unable to read status: {unreadable}"));
+            let reason = match unreadable {
+                Unreadable::System(errno) => refusal(&service.dir.join("status"), *errno),
+                Unreadable::Damaged => unreadable.to_string(),
+            };
+            say(&format!("{shown}: unable to read status: {reason}"));
             matches!(unreadable, Unreadable::System(nix::errno::Errno::ENOENT)) // nothing was ever written there
         }
     };
