@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
-use super::alarm_rows::{COLUMNS, row};
+use super::alarm_rows::{COLUMNS, rows};
 use super::alarm_test;
 use super::arguments::{Names, Waiting};
 use super::completions::names;
@@ -18,7 +18,7 @@ use super::retry::retry;
 use super::steer::{Told, tell};
 use super::terminal::{has_colours, say};
 use crate::alarm::{self, Delivery, Kept, Place};
-use crate::client::table::{self, Row};
+use crate::client::table;
 use crate::client::{self, Service, refusal, select};
 use crate::statusdir::Directory;
 use crate::sys::{columns, why, why_io};
@@ -149,8 +149,7 @@ fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, bool) {
 
 fn list(root: &Path, names: &[OsString]) -> io::Result<u8> {
     let (spools, failed) = read(root, names);
-    let rows: Vec<Row> =
-        spools.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| row(service, kept))).collect();
+    let rows = rows(&spools);
     let mut stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     if rows.is_empty() {
