@@ -34,7 +34,7 @@ pub use json::json;
 pub use look::{Liveness, Look, Unreadable};
 pub use owner::{refusal, user_name};
 pub use process::Process;
-pub use rows::{COLUMNS, row, state_words, summary, time_since, tone};
+pub use rows::{COLUMNS, notes, row, state_words, summary, time_since, tone};
 pub use select::{Service, find_all, root, select};
 pub use sight::{Level, Sight, State, Trouble};
 pub use steer::{Order, Outcome, steer, write_only};
