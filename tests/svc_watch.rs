@@ -22,25 +22,30 @@ fn cpu_ticks(pid: Pid) -> u64 {
     fields[12].parse::<u64>().expect("utime") + fields[13].parse::<u64>().expect("stime")
 }
 
-/// A terminal of 100 columns and 24 lines, in which a shell runs the view.
-struct Terminal<'a> {
+/// A terminal of 100 columns and 24 lines.
+pub(crate) struct Terminal<'a> {
     sandbox: &'a Sandbox,
     socket: String,
 }
 
 impl<'a> Terminal<'a> {
-    /// `None`, and it is said: there is no tmux here.
+    /// One in which a shell runs the view. `None`, and it is said: there is no tmux here.
     fn open(sandbox: &'a Sandbox, options: &str) -> Option<Self> {
+        let line = format!(
+            "stty -a > before; {} status --watch {options}; echo code $? > code; stty -a > after; cat",
+            svc_program().display()
+        );
+        Self::with(sandbox, &["sh", "-c", &line])
+    }
+
+    /// One in which this command runs. `None`, and it is said: there is no tmux here.
+    pub(crate) fn with(sandbox: &'a Sandbox, command: &[&str]) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             skip("there is no tmux");
             return None;
         }
         let terminal = Terminal { sandbox, socket: sandbox.path("tmux").to_string_lossy().into_owned() };
-        let line = format!(
-            "stty -a > before; {} status --watch {options}; echo code $? > code; stty -a > after; cat",
-            svc_program().display()
-        );
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "24", "sh", "-c", &line]);
+        terminal.tmux(&[&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "24"], command].concat());
         Some(terminal)
     }
 
@@ -53,7 +58,7 @@ impl<'a> Terminal<'a> {
         String::from_utf8_lossy(&command.output().expect("tmux runs").stdout).into_owned()
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub(crate) fn keys(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
@@ -63,7 +68,7 @@ impl<'a> Terminal<'a> {
 
     /// Waits until the screen is as it should be.
     #[track_caller]
-    fn until(&self, what: &str, fact: impl Fn(&str) -> bool) {
+    pub(crate) fn until(&self, what: &str, fact: impl Fn(&str) -> bool) {
         let mut last = String::new();
         let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             eventually(self.sandbox, what, || {
@@ -79,7 +84,7 @@ impl<'a> Terminal<'a> {
 
     /// Waits until the screen holds each of these texts.
     #[track_caller]
-    fn shows(&self, texts: &[&str]) {
+    pub(crate) fn shows(&self, texts: &[&str]) {
         self.until(&format!("the screen shows {texts:?}"), |screen| texts.iter().all(|text| screen.contains(text)));
     }
 
