@@ -4,8 +4,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
-use crate::common::{Output, Pid, Sandbox, eventually, eventually_some, is_root, skip};
+use nix::sys::signal::Signal;
+
+use crate::common::{Output, Pid, Sandbox, eventually, eventually_some, is_root, signal, skip};
 use crate::svc_view::{start_service, svc, svc_command, svc_program};
 
 /// Nobody listens there.
@@ -38,6 +41,11 @@ fn given_up() -> Sandbox {
 
 fn ids(sandbox: &Sandbox) -> Vec<String> {
     sandbox.alarms().iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+fn ids_of_failed(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sandbox.file("alarms/failed")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 /// The svalarms of the sandbox.
@@ -75,7 +83,7 @@ fn listed_shown_and_dropped() {
 fn a_retry_does_not_wait_for_the_one_that_waits() {
     let sandbox = given_up();
     let waiting = eventually_some(&sandbox, "an svalarm stays", || svalarms(&sandbox).first().copied());
-    let failed = alarms(&sandbox, &["retry"]).expect_code(1).stdout;
+    let failed = alarms(&sandbox, &["retry"]).expect_code(1).stderr;
     assert!(failed.contains("Exec: ./take: ./take ended with exit code 1: out of order"), "{failed}");
     eventually(&sandbox, "another svalarm stays", || svalarms(&sandbox).iter().any(|pid| *pid != waiting));
     fs::remove_file(sandbox.path("broken")).unwrap();
@@ -116,12 +124,99 @@ fn a_test_says_who_has_got_it() {
     assert_eq!(told, "app: Exec: ./take: delivered\n");
     let subject = sandbox.read("got");
     assert!(subject.trim_end().ends_with("] Test for service app, nothing happened"), "{subject}");
-    let late = svc(&sandbox, &["alarm", "test", "--timeout", "0.5", "mail"]).expect_code(99).stdout;
+    let late = svc(&sandbox, &["alarm", "test", "--timeout", "0.5", "mail"]).expect_code(99).stderr;
     assert!(late.contains("To: a@example.invalid: not delivered in time, and withdrawn: 127.0.0.1:1"), "{late}");
     eventually(&sandbox, "it is withdrawn", || sandbox.status_dir("status/mail").alarms().is_empty());
     svc(&sandbox, &["alarm", "test", "nobody"]).expect_code(1).expect_stderr(&["names nobody who gets its alarms"]);
     sandbox.kill_supervise();
     svc(&sandbox, &["alarm", "test", "app"]).expect_code(102).expect_stderr(&["app: no supervise lives there"]);
+}
+
+/// Three services whose alarms this program takes.
+fn three_with(taker: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("take", taker);
+    fs::set_permissions(sandbox.path("take"), fs::Permissions::from_mode(0o755)).unwrap();
+    let names = ["app", "db", "web"];
+    let section = |name: &str| format!("[{name}]\nalarm_interval : 60\nalarm_exec : ./take\n");
+    sandbox.write_conf(&names.map(section).concat());
+    for name in names {
+        start_service(&sandbox, name, "ready wait");
+    }
+    sandbox
+}
+
+#[test]
+fn many_are_tested_at_once() {
+    // Each waits for the others.
+    let sandbox =
+        three_with("#!/bin/sh\n: > at.$$; while [ $(ls at.* | wc -l) -lt 3 ]; do sleep 0.02; done; head -n1 >> got\n");
+    let told = svc(&sandbox, &["alarm", "test", "--all", "nope"]);
+    assert_eq!(told.code, Some(100), "names, or all: {told:#?}");
+    let told = svc(&sandbox, &["alarm", "test", "--timeout", "14", "--all"]).expect_code(0);
+    let mut lines: Vec<&str> = told.stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["app", "db", "web"].map(|name| format!("{name}: Exec: ./take: delivered")));
+    sandbox.write("take", "#!/bin/sh\ncat > /dev/null\n[ \"$SUPERVISE_MODULE\" = app ]\n");
+    let told = svc(&sandbox, &["alarm", "test", "-q", "--timeout", "1.5", "app", "db", "nope"]);
+    assert!(told.code != Some(0) && told.stdout.is_empty(), "{told:#?}");
+    for text in ["db: Exec: ./take: not delivered in time, and withdrawn: ", "svc: 2 of 3 failed: nope, db\n"] {
+        assert!(told.stderr.contains(text), "{text} in {told:#?}");
+    }
+}
+
+#[test]
+fn a_test_that_is_interrupted_is_taken_back() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(&format!("[app]\nalarm_interval : 60\nalarm_mail : a@example.invalid\n{REFUSED}\n"));
+    sandbox.start("ready wait", &[]);
+    let interrupted = |command: Command, signals: &[Signal], code: i32| {
+        let client = sandbox.spawn(command);
+        eventually(&sandbox, "the test is in the spool", || !sandbox.alarms().is_empty());
+        signals.iter().for_each(|&number| signal(client.pid(), number));
+        client.wait().expect_code(code).expect_stderr(&["app: To: a@example.invalid: interrupted, and withdrawn"]);
+        assert!(sandbox.alarms().is_empty() && ids_of_failed(&sandbox).is_empty());
+    };
+    for (number, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        interrupted(svc_command(&sandbox, &["alarm", "test", "app"]), &[number], code);
+    }
+    let mut command = sandbox.program("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" alarm test app"]).arg(svc_program());
+    interrupted(command, &[Signal::SIGHUP, Signal::SIGTERM], 143); // nohup(1)
+}
+
+#[test]
+fn a_retry_is_not_waited_for_longer_than_asked() {
+    let sandbox = three_with("#!/bin/sh\nwhile [ -e slow ]; do sleep 0.02; done; head -n1 >> got\n");
+    sandbox.write("slow", "");
+    let text = "Message-ID: <1.2.3@h>\nSubject: S] told\nExec: ./take\nFact: module app\n";
+    let text = format!("{text}Folder: {}\n\nbody\n", sandbox.path("").display());
+    for name in ["app", "db"] {
+        let dir = sandbox.path(format!("status/{name}/alarms"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("1.2.3"), &text).unwrap();
+    }
+    let late = alarms(&sandbox, &["retry", "--timeout", "0.3"]).expect_code(99);
+    assert_eq!(late.stdout, "", "{late:#?}");
+    for name in ["app", "db"] {
+        assert!(late.stderr.contains(&format!("{name}: not over in time, and goes on")), "{late:#?}");
+    }
+    fs::remove_file(sandbox.path("slow")).unwrap();
+    eventually(&sandbox, "what was begun is ended", || {
+        sandbox.path("got").exists() && sandbox.read("got").lines().count() == 2
+    });
+    alarms(&sandbox, &["retry", "--timeout", "-1"]).expect_code(100);
+}
+
+#[test]
+fn a_directory_that_is_reached_twice_has_each_alarm_once() {
+    let sandbox = given_up();
+    std::os::unix::fs::symlink("app", sandbox.path("status/link")).unwrap();
+    let ids = ids(&sandbox);
+    assert_eq!(alarms(&sandbox, &[]).expect_code(0).stdout.lines().count(), 3, "headings, and two alarms");
+    alarms(&sandbox, &["show", &ids[0]]).expect_code(0);
+    alarms(&sandbox, &["drop", &ids[0], "link"]).expect_code(0);
+    assert_eq!(sandbox.alarms().len(), 1);
 }
 
 #[test]
@@ -145,6 +240,9 @@ fn on_and_off_wait_for_the_flag() {
     svc(&sandbox, &["alarm", "on", "app"]).expect_code(0);
     assert_eq!(sandbox.record().alarms, b'o');
     svc(&sandbox, &["alarm", "on", "--timeout", "-1", "app"]).expect_code(100);
+    let quiet = svc(&sandbox, &["alarm", "off", "--all", "-q"]).expect_code(0);
+    assert_eq!((quiet.stdout.as_str(), sandbox.record().alarms), ("", b'x'));
+    svc(&sandbox, &["alarm", "on"]).expect_code(100);
 }
 
 #[test]

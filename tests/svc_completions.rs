@@ -1,11 +1,16 @@
 //! The shells themselves complete verbs, options and module names. Where a shell is missing its test says so.
 
 use crate::common::{Output, Sandbox, client_program, skip};
+use crate::svc_watch::Terminal;
+
+fn is_installed(shell: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(shell).exists()))
+}
 
 /// Runs a script in this shell, with `svc` in PATH and two services; none where the shell is not installed.
 fn run(shell: &str, script: &str) -> Option<(Sandbox, Output)> {
     let sandbox = Sandbox::new();
-    if !std::env::split_paths(&std::env::var_os("PATH")?).any(|dir| dir.join(shell).exists()) {
+    if !is_installed(shell) {
         skip(&format!("{shell} is not installed"));
         return None;
     }
@@ -113,6 +118,51 @@ end
 
 fn ask_all(script: &str) -> String {
     EXPECTED.iter().fold(script.to_owned(), |script, (line, _)| format!("{script}ask '{line}'\n"))
+}
+
+#[test]
+fn names_are_quoted_as_the_shell_wants_it() {
+    for (shell, begin) in [("bash", "bash --norc --noprofile"), ("zsh", "zsh -f"), ("fish", "fish --no-config")] {
+        if !is_installed(shell) {
+            skip(&format!("{shell} is not installed"));
+            continue;
+        }
+        let sandbox = Sandbox::new();
+        for name in ["my service", "o'brien", "new\nline", "plain"] {
+            let dir = sandbox.path(format!("status/{name}"));
+            std::fs::create_dir_all(&dir).expect("the sandbox is writable");
+            std::fs::write(dir.join("status"), "").expect("the sandbox is writable");
+        }
+        let programs = client_program("svc").parent().expect("it stands in a folder").display().to_string();
+        let line = format!("PATH={programs}:$PATH HOME=. exec {begin}");
+        let Some(terminal) = Terminal::with(&sandbox, &["sh", "-c", &line]) else { return };
+        let source = match shell {
+            "bash" => "source <(svc completions bash)",
+            "zsh" => "autoload -U compinit; compinit -D; source <(svc completions zsh)",
+            _ => "svc completions fish | source",
+        };
+        terminal.keys(&["-l", &format!("{source}; echo all is re''ady")]);
+        terminal.keys(&["Enter"]);
+        terminal.shows(&["all is ready"]);
+        for (typed, completed) in [
+            ("my", "my\\ service"),
+            ("my\\ s", "my\\ service"),
+            ("\"my s", "\"my service\""),
+            ("o", "o\\'brien"),
+            ("pl", "plain"),
+            ("new", "new"),
+        ] {
+            terminal.keys(&["-l", &format!("svc stop {typed}")]);
+            terminal.keys(&["Tab"]);
+            // What is completed is followed by a blank, so what is typed next is another word.
+            terminal.keys(&["-l", "END"]);
+            let blank = if completed == "new" { "" } else { " " };
+            terminal.until(&format!("{shell} makes {completed} of {typed}"), |screen| {
+                screen.contains(&format!("svc stop {completed}{blank}END"))
+            });
+            terminal.keys(&["C-u"]);
+        }
+    }
 }
 
 #[test]

@@ -68,7 +68,8 @@ fn with_few_descriptors_they_take_turns() {
 fn those_that_failed_are_named_in_the_end_and_the_worst_code_counts() {
     let sandbox = Sandbox::new();
     start_many(&sandbox, 2, "ready");
-    sandbox.start_module("deaf", "ignore TERM ready");
+    let deaf = sandbox.start_module("deaf", "ignore TERM ready");
+    eventually(&sandbox, "it is deaf", || deaf.stdout().contains("ready"));
     sandbox.start_module("dead", "ready");
     sandbox.svc(&["exit", "dead"]).expect_code(0);
     let ended = sandbox.svc(&["stop", "--timeout", "3", "m000", "deaf", "dead", "m001", "m001"]).expect_code(102);
@@ -79,7 +80,8 @@ fn those_that_failed_are_named_in_the_end_and_the_worst_code_counts() {
     assert!(failed[0].starts_with("dead: no supervise there") && failed[1].starts_with("deaf: not down within 3 s"));
     sandbox.svc(&["stop", "--timeout", "0.1", "m000", "deaf"]).expect_code(99);
     let none = sandbox.svc(&["stop", "nobody", "m001"]).expect_code(102);
-    assert_eq!((none.stdout.as_str(), none.stderr.lines().count()), ("m001: down already\n", 1), "{none:?}");
+    assert_eq!((none.stdout.as_str(), none.stderr.lines().count()), ("m001: down already\n", 2), "{none:?}");
+    assert!(none.stderr.ends_with("\nsvc: 1 of 2 failed: nobody\n"), "an unknown name is named too: {none:?}");
 }
 
 #[test]
@@ -105,7 +107,8 @@ fn what_changes_something_wants_names() {
 #[test]
 fn on_a_terminal_a_line_tells_how_far_it_is() {
     let sandbox = Sandbox::new();
-    start_many(&sandbox, 3, "ignore TERM ready");
+    let deaf = start_many(&sandbox, 3, "ignore TERM ready");
+    eventually(&sandbox, "all are deaf", || deaf.iter().all(|dir| dir.stdout().contains("ready")));
     let mut script = sandbox.program("script");
     let command = format!("{} stop --all --timeout 0.5", client_program("svc").display());
     script.args(["-qec", &command, "typescript"]).env("TERM", "xterm");

@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 
-use crate::common::{Sandbox, eventually, is_root, skip};
+use crate::common::{Sandbox, eventually, eventually_some, is_root, skip};
 use crate::svc_view::{start_service, svc, svc_command, svc_program, table_row};
 
 fn json(sandbox: &Sandbox, args: &[&str]) -> (Value, Option<i32>) {
@@ -99,6 +99,33 @@ fn failed_shows_what_needs_attention_the_worst_first() {
     });
     let (value, _) = json(&sandbox, &["--failed", "app"]);
     assert_eq!(value["services"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn what_is_wrong_with_the_conf_is_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready wait", &[]);
+    let failed = || svc(&sandbox, &["status", "--failed"]).expect_code(0).stdout;
+    assert_eq!(failed(), "");
+    sandbox.write_conf("[app]\nkill_mode : sometimes\n");
+    sandbox.write_control(b"r");
+    let problem = eventually_some(&sandbox, "the conf has a problem", || sandbox.value("conf_problem"));
+    let table = failed();
+    assert!(table.lines().next().unwrap().ends_with("  NOTE"), "{table}");
+    assert!(table.contains(" up, conf problem ") && table.ends_with(&format!("  conf: {problem}\n")), "{table}");
+    let (value, code) = json(&sandbox, &[]);
+    let app = &value["services"][0];
+    assert_eq!((app["failed"].as_bool(), app["conf_problem"].as_str(), code), (Some(true), Some(&*problem), Some(0)));
+    let mut script = sandbox.program("script");
+    let command = format!("{} status", svc_program().display());
+    script.args(["-qec", &command, "typescript"]).env("TERM", "dumb");
+    sandbox.run(script).expect_code(0);
+    let text = sandbox.read("typescript");
+    assert!(text.contains(&format!("\napp: conf: {problem}\r\n")) && !text.contains("NOTE"), "{text}");
+    sandbox.write_conf("[app]\nkill_mode : group\n");
+    svc(&sandbox, &["reload", "app"]).expect_code(0);
+    assert_eq!(failed(), "");
+    assert!(!svc(&sandbox, &["status"]).expect_code(0).stdout.contains("NOTE"));
 }
 
 #[test]

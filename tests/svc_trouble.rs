@@ -169,7 +169,22 @@ fn without_permission_the_file_and_its_owner_are_named() {
     let closed = run("svc", &["-d", "status/app"]).expect_code(111).stderr;
     assert!(closed.ends_with(": Permission denied: status (owner root, mode 0700)\n"), "the folder above: {closed}");
     open(&sandbox.path("status"), 0o755);
+    let classic = run("svc", &["status/app", "status"]).expect_code(111).stderr;
+    assert_eq!(classic, "status/app: unable to enter it: Permission denied: status/app (owner root, mode 0700)\n");
     open(sandbox.status_path(), 0o755);
+    open(&sandbox.file("status"), 0o600);
+    let classic = run("svc", &["status/app", "status"]).expect_code(111).stderr;
+    assert_eq!(
+        classic,
+        "status/app: unable to read status: Permission denied: status/app/status (owner root, mode 0600)\n"
+    );
+    open(&sandbox.file("status"), 0o644);
+    open(&sandbox.path("status"), 0o700);
+    for words in [&["status/app", "status"], &["status/app", "stop"]] {
+        let above = run("svc", words).expect_code(111).stderr;
+        assert!(above.ends_with(": Permission denied: status (owner root, mode 0700)\n"), "the folder above: {above}");
+    }
+    open(&sandbox.path("status"), 0o755);
     let closed = run("svc", &["stop", "app"]).expect_code(111).stderr;
     assert_eq!(
         closed,

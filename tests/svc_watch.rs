@@ -2,31 +2,50 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::common::{Pid, Sandbox, alive, eventually, eventually_some, signal, skip};
 use crate::svc_view::{start_service, svc_command, svc_program};
 
-/// A terminal of 100 columns and 24 lines, in which a shell runs the view.
-struct Terminal<'a> {
+/// CPU use is measured over so long a time; the kernel counts in hundredths of a second.
+const MEASURED: Duration = Duration::from_secs(1);
+/// Two looks and two drawings of an unoptimised program take less; one that spins takes 100, or its share of a busy
+/// machine.
+const FEW_TICKS: u64 = 8;
+
+/// What the process has used, in hundredths of a second (proc_pid_stat(5)).
+fn cpu_ticks(pid: Pid) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat[stat.rfind(')').expect("a name in brackets")..].split_whitespace().collect();
+    fields[12].parse::<u64>().expect("utime") + fields[13].parse::<u64>().expect("stime")
+}
+
+/// A terminal of 100 columns and 24 lines.
+pub(crate) struct Terminal<'a> {
     sandbox: &'a Sandbox,
     socket: String,
 }
 
 impl<'a> Terminal<'a> {
-    /// `None`, and it is said: there is no tmux here.
+    /// One in which a shell runs the view. `None`, and it is said: there is no tmux here.
     fn open(sandbox: &'a Sandbox, options: &str) -> Option<Self> {
+        let line = format!(
+            "stty -a > before; {} status --watch {options}; echo code $? > code; stty -a > after; cat",
+            svc_program().display()
+        );
+        Self::with(sandbox, &["sh", "-c", &line])
+    }
+
+    /// One in which this command runs. `None`, and it is said: there is no tmux here.
+    pub(crate) fn with(sandbox: &'a Sandbox, command: &[&str]) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             skip("there is no tmux");
             return None;
         }
         let terminal = Terminal { sandbox, socket: sandbox.path("tmux").to_string_lossy().into_owned() };
-        let line = format!(
-            "stty -a > before; {} status --watch {options}; echo code $? > code; stty -a > after; cat",
-            svc_program().display()
-        );
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "24", "sh", "-c", &line]);
+        terminal.tmux(&[&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "24"], command].concat());
         Some(terminal)
     }
 
@@ -39,7 +58,7 @@ impl<'a> Terminal<'a> {
         String::from_utf8_lossy(&command.output().expect("tmux runs").stdout).into_owned()
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub(crate) fn keys(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
@@ -49,7 +68,7 @@ impl<'a> Terminal<'a> {
 
     /// Waits until the screen is as it should be.
     #[track_caller]
-    fn until(&self, what: &str, fact: impl Fn(&str) -> bool) {
+    pub(crate) fn until(&self, what: &str, fact: impl Fn(&str) -> bool) {
         let mut last = String::new();
         let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             eventually(self.sandbox, what, || {
@@ -65,7 +84,7 @@ impl<'a> Terminal<'a> {
 
     /// Waits until the screen holds each of these texts.
     #[track_caller]
-    fn shows(&self, texts: &[&str]) {
+    pub(crate) fn shows(&self, texts: &[&str]) {
         self.until(&format!("the screen shows {texts:?}"), |screen| texts.iter().all(|text| screen.contains(text)));
     }
 
@@ -264,6 +283,31 @@ fn a_thousand_services_are_scrolled() {
     fs::create_dir(sandbox.path("status/aaa")).unwrap();
     fs::copy(sandbox.file("status"), sandbox.path("status/aaa/status")).unwrap();
     terminal.until("who comes and goes is seen", |screen| names(screen)[0] == "aaa" && !screen.contains("x000"));
+    terminal.keys(&["q"]);
+    terminal.is_left_as_it_was(0);
+}
+
+#[test]
+fn a_root_that_vanishes_is_waited_for_in_quiet() {
+    let sandbox = with_three();
+    let Some(terminal) = Terminal::open(&sandbox, "") else { return };
+    terminal.shows(&["3 up"]);
+    fs::rename(sandbox.path("status"), sandbox.path("away")).unwrap();
+    terminal.shows(&["unable to read the status root ./status: No such file", "3 unreadable"]);
+    let pid = terminal.pid();
+    let (mut since, mut used, mut quiet) = (Instant::now(), cpu_ticks(pid), 0);
+    eventually(&sandbox, "it uses next to no CPU, three times in a row", || {
+        if since.elapsed() >= MEASURED {
+            let now = cpu_ticks(pid);
+            quiet = if now - used <= FEW_TICKS { quiet + 1 } else { 0 };
+            (since, used) = (Instant::now(), now);
+        }
+        quiet == 3
+    });
+    terminal.keys(&["?", "q"]);
+    terminal.shows(&["unable to read the status root"]);
+    fs::rename(sandbox.path("away"), sandbox.path("status")).unwrap();
+    terminal.until("it is back", |screen| screen.contains("3 up") && !screen.contains("unable to"));
     terminal.keys(&["q"]);
     terminal.is_left_as_it_was(0);
 }

@@ -36,7 +36,7 @@ pub use liveness::Liveness;
 pub use look::{Look, Records, Unreadable};
 pub use owner::{refusal, user_name};
 pub use process::Process;
-pub use rows::{COLUMNS, row, state_words, summary, time_since, tone};
+pub use rows::{COLUMNS, notes, row, state_words, summary, time_since, tone};
 pub use select::{Service, find_all, root, select};
 pub use sight::{Level, Sight, Trouble};
 pub use steer::{Order, Outcome, steer, write_only};

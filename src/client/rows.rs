@@ -6,21 +6,26 @@ use super::age::age;
 use super::table::{Cell, Column, Row, Tone};
 use super::{Sight, State, Trouble};
 use crate::policy::{Stamp, Wanted};
+use crate::text::printable;
 
-/// The columns. PID and the exit are what is looked for most, the window least.
-pub const COLUMNS: [Column; 8] = [
+/// The columns. PID and the exit are what is looked for most, the window least. The last one is for notes.
+pub const COLUMNS: [Column; 9] = [
     Column { heading: "MODULE", right: false, least: 12, order: 0 },
-    Column { heading: "STATE", right: false, least: 8, order: 1 },
+    Column { heading: "STATE", right: false, least: 20, order: 1 },
     Column { heading: "PID", right: true, least: 7, order: 2 },
     Column { heading: "SINCE", right: true, least: 7, order: 3 },
     Column { heading: "STARTS", right: true, least: 6, order: 5 },
     Column { heading: "LAST EXIT", right: false, least: 12, order: 4 },
     Column { heading: "WINDOW", right: false, least: 6, order: 7 },
     Column { heading: "ALARMS", right: false, least: 6, order: 6 },
+    Column { heading: "NOTE", right: false, least: 12, order: 8 },
 ];
 
 /// What is not known, or does not apply.
 const NONE: &str = "-";
+
+/// So many names stand before a note that services share.
+const NAMED: usize = 3;
 
 /// The row of a service at this time.
 #[must_use]
@@ -40,6 +45,7 @@ pub fn row(sight: &Sight, now: Stamp) -> Row {
         last_exit(sight, now),
         window(sight),
         alarms(sight),
+        note(sight).into(),
     ])
 }
 
@@ -68,8 +74,41 @@ pub fn state_words(sight: &Sight) -> String {
             (State::Up, Some(Wanted::Down)) => words.push_str(", wanted down"),
             _ => {}
         }
+        if sight.conf_problem().is_some() {
+            words.push_str(", conf problem");
+        } else if sight.upgrade_problem().is_some() {
+            words.push_str(", not upgraded");
+        }
     }
     words
+}
+
+/// What is wrong besides its state, in a line; empty where nothing is.
+fn note(sight: &Sight) -> String {
+    let unreadable = sight.problem.clone().filter(|_| sight.state != State::Unreadable); // which stands in its row
+    let conf = sight.conf_problem().map(|problem| format!("conf: {problem}"));
+    let upgrade = sight.upgrade_problem().map(|problem| format!("upgrade: {problem}"));
+    let notes: Vec<String> = [unreadable, conf, upgrade].into_iter().flatten().collect();
+    notes.join("; ")
+}
+
+/// The notes of all of them, a line each: what several share is said once, `web, db and 3 more: conf: ...`.
+#[must_use]
+pub fn notes<'a>(sights: impl IntoIterator<Item = &'a Sight>) -> Vec<String> {
+    let mut names: Vec<(String, Vec<String>)> = Vec::new();
+    for sight in sights {
+        let note = note(sight);
+        match names.iter_mut().find(|(other, _)| *other == note) {
+            _ if note.is_empty() => {}
+            Some((_, names)) => names.push(sight.service.shown()),
+            None => names.push((note, vec![sight.service.shown()])),
+        }
+    }
+    let who = |names: &[String]| match names.get(NAMED..).unwrap_or_default() {
+        [] => names.join(", "),
+        rest => format!("{} and {} more", names[..NAMED].join(", "), rest.len()),
+    };
+    names.iter().map(|(note, names)| printable(format!("{}: {note}", who(names)).as_bytes())).collect()
 }
 
 /// What its state means to whoever looks.
@@ -77,7 +116,7 @@ pub fn state_words(sight: &Sight) -> String {
 pub fn tone(sight: &Sight) -> Tone {
     match sight.trouble() {
         Some(Trouble::GaveUp | Trouble::Unreadable | Trouble::NoSupervise | Trouble::Down) => Tone::Bad,
-        Some(Trouble::Restarting) => Tone::Busy,
+        Some(Trouble::Restarting | Trouble::Refused) => Tone::Busy,
         Some(Trouble::Undelivered) | None => match sight.state {
             State::Down => Tone::Quiet,
             State::Up if !sight.paused => Tone::Good,

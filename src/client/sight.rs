@@ -31,6 +31,8 @@ pub enum Trouble {
     Down,
     /// It is on its way up again after an exit.
     Restarting,
+    /// Its supervise.conf, or its last upgrade, has a problem.
+    Refused,
     /// It has alarms that somebody did not get yet.
     Undelivered,
 }
@@ -187,8 +189,22 @@ impl Sight {
             (_, Some(false) | None) => Trouble::NoSupervise,
             (State::Down, _) if self.wanted == Some(Wanted::Up) => Trouble::Down,
             (State::Hook | State::Pacing, _) => Trouble::Restarting,
+            _ if self.conf_problem().or(self.upgrade_problem()).is_some() => Trouble::Refused,
             _ => return self.undelivered(),
         })
+    }
+
+    /// What is wrong with its supervise.conf, while a supervise lives that could read it anew.
+    #[must_use]
+    pub fn conf_problem(&self) -> Option<&str> {
+        self.record.as_ref().filter(|_| self.supervise == Some(true))?.text("conf_problem")
+    }
+
+    /// Why its supervise could not be replaced by the program that is installed now, while it lives.
+    #[must_use]
+    pub fn upgrade_problem(&self) -> Option<&str> {
+        let problem = self.record.as_ref().filter(|_| self.supervise == Some(true))?.text("upgrade_problem")?;
+        Some(problem.split_once(' ').map_or(problem, |(_time, why)| why))
     }
 
     fn undelivered(&self) -> Option<Trouble> {

@@ -202,3 +202,35 @@ fn golden_json() {
         "{\"version\":1,\"root\":\"r\",\"time\":0.000000,\"services\":[]}\n"
     );
 }
+
+#[test]
+fn the_state_is_told_whole_on_forty_columns() {
+    let dir = Dir::new();
+    let mut sight =
+        dir.record(own_pid(), Wanted::Up).state(&format!("pid : {}\nstate : up\n", own_pid().unwrap())).sight();
+    sight.service.name = "shop/with-a-name/that-is-far-longer/than-that".into();
+    let lines = |width| table::lines(&super::super::COLUMNS, &[row(&sight, sight.since.unwrap())], Some(width), false);
+    assert_eq!(lines(40), ["MODULE                  STATE", "shop/with-a-name/that…  up, no supervise"]);
+    assert_eq!(lines(24)[1], "shop/with-a…  up, no su…");
+    assert_eq!(lines(16)[1], "shop/with-a…  u…");
+}
+
+#[test]
+fn notes_that_are_shared_are_said_once() {
+    let dir = Dir::new();
+    let _ok = dir.living();
+    let problem = "upgrade_problem : 5.0 no answer\nconf_problem : c:3: \u{85}x: unknown\n";
+    let sight = dir
+        .record(own_pid(), Wanted::Up)
+        .state(&format!("pid : {}\nstate : up\n{problem}", own_pid().unwrap()))
+        .sight();
+    assert_eq!((sight.trouble(), state_words(&sight).as_str()), (Some(Trouble::Refused), "up, conf problem"));
+    let named = |name: &str| Sight { service: Service { name: name.into(), ..sight.service.clone() }, ..sight.clone() };
+    let other = Sight { problem: Some("damaged: state".to_owned()), record: None, ..named("z") };
+    let five = ["a", "b", "c", "d", "e"].map(named);
+    assert_eq!(
+        super::super::notes(five.iter().chain([&other])),
+        ["a, b, c and 2 more: conf: c:3: \\xc2\\x85x: unknown; upgrade: no answer", "z: damaged: state"]
+    );
+    assert_eq!(super::super::notes(&five[..2]), ["a, b: conf: c:3: \\xc2\\x85x: unknown; upgrade: no answer"]);
+}

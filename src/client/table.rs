@@ -81,7 +81,8 @@ pub struct Column {
     pub right: bool,
     /// It is not cut below so many characters; where that is not enough it is left out.
     pub least: usize,
-    /// The column with the highest number gives way first; 0 is never left out.
+    /// The column with the highest number gives way first. 0 and 1 are the last to be cut, and never left out where there
+    /// is room for anything.
     pub order: u8,
 }
 
@@ -92,7 +93,8 @@ pub struct Row(pub Vec<Cell>);
 /// Between two columns.
 const GAP: usize = 2;
 
-/// The lines of a table, headings first, without line ends. `width`: so many columns has the terminal; `None`: it is
+/// The lines of a table, headings first, without line ends. The last column is for remarks: where no row has one it is
+/// not there. `width`: so many columns has the terminal; `None`: it is
 /// for a file, so nothing is cut. `painted`: with colours.
 #[must_use]
 pub fn lines(columns: &[Column], rows: &[Row], width: Option<usize>, painted: bool) -> Vec<String> {
@@ -140,13 +142,18 @@ impl Layout {
             let wide = |cell: &Cell| shown(cell, short).width();
             cells.map(wide).max().unwrap_or(0).max(columns[place].heading.width())
         };
-        let widths = (0..columns.len()).map(|place| widest(place, false)).collect();
+        let mut widths: Vec<usize> = (0..columns.len()).map(|place| widest(place, false)).collect();
+        let last = columns.len().saturating_sub(1);
+        let is_said = |row: &Row| row.0.get(last).is_some_and(|cell| !cell.text.is_empty());
+        if let Some(width) = widths.last_mut().filter(|_| !rows.iter().any(is_said)) {
+            *width = 0;
+        }
         let mut layout = Self { widths, short: vec![false; columns.len()], total };
         let Some(total) = total else { return layout };
         let mut places: Vec<usize> = (0..columns.len()).collect();
         places.sort_by_key(|&place| std::cmp::Reverse(columns[place].order));
         for &place in &places {
-            if layout.sum() > total {
+            if layout.sum() > total && layout.widths[place] > 0 {
                 layout.short[place] = true;
                 layout.widths[place] = widest(place, true);
             }
@@ -155,9 +162,13 @@ impl Layout {
             let over = layout.sum().saturating_sub(total);
             let least = layout.widths[place].min(columns[place].least);
             layout.widths[place] = layout.widths[place].saturating_sub(over).max(least);
-            if layout.sum() > total && columns[place].order > 0 {
+            if layout.sum() > total && columns[place].order > 1 {
                 layout.widths[place] = 0;
             }
+        }
+        // Too narrow for what these two should have at least.
+        for &place in places.iter().filter(|&&place| columns[place].order == 1) {
+            layout.widths[place] = layout.widths[place].saturating_sub(layout.sum().saturating_sub(total));
         }
         layout
     }
@@ -266,7 +277,7 @@ mod tests {
             (18, "应用      7"),
             (13, "应用      7"),
             (10, "应用     7"),
-            (8, "应用"),
+            (8, "应用   7"),
             (4, "应用"),
         ] {
             let lines = lines(&COLUMNS, &rows(), Some(width), false);

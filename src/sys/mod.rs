@@ -36,7 +36,7 @@ pub use process::{
     Forked, Reaped, Target, end_group_of_dead, ends_with_parent, fork_background, kill, reap_next, session,
 };
 pub use program::Program;
-pub use signals::{Signals, Wakeup, take_over_signals};
+pub use signals::{Signals, Wakeup, read_signals, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
 pub use terminal::columns;
 pub use waits::Waits;

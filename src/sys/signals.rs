@@ -84,6 +84,21 @@ pub fn take_over_signals() -> Result<Signals, Errno> {
     Ok(Signals { fd })
 }
 
+/// Reads these signals from now on, which then do nothing else; those that are ignored stay so. For programs with one
+/// thread. What is started by the standard library gets none of this.
+///
+/// # Errors
+/// What signalfd(2) says.
+pub fn read_signals(signals: &[Signal]) -> Result<SignalFd, Errno> {
+    let mut set = SigSet::empty();
+    // A signal that is blocked would come although it is ignored (signal(7)).
+    for &signal in signals.iter().filter(|&&signal| !ignored(signal as libc::c_int)) {
+        set.add(signal);
+    }
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
 fn ignored(number: libc::c_int) -> bool {
     // SAFETY: all-zero bytes are a valid sigaction, and the old one is only read.
     unsafe {

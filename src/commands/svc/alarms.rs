@@ -1,21 +1,25 @@
 //! `svc alarms`: what is still to be delivered; `svc alarm`: alarms on and off, and a test.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 
-use super::alarm_rows::{COLUMNS, row};
+use super::alarm_rows::{COLUMNS, rows};
+use super::alarm_test;
+use super::arguments::{Names, Waiting};
 use super::completions::names;
 use super::exit::{DONE, MISUSE, NOT_SO, SYSTEM};
+use super::retry::retry;
+use super::steer::{Told, tell};
 use super::terminal::{has_colours, say};
-use super::{alarm_test, delivery, steer};
 use crate::alarm::{self, Delivery, Kept, Place};
-use crate::client::table::{self, Row};
-use crate::client::{Service, refusal, select};
+use crate::client::table;
+use crate::client::{self, Service, refusal, select};
 use crate::statusdir::Directory;
 use crate::sys::{columns, why, why_io};
 use crate::text::printable;
@@ -32,34 +36,19 @@ pub(crate) enum Verb {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Alarm {
     /// Unexpected exits raise alarms, and are counted
-    On(Switch),
+    On(Told),
     /// They are neither counted nor alarmed
-    Off(Switch),
+    Off(Told),
     /// Sends a test to everybody who gets the alarms of a service, and says who has got it
     Test(Test),
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Switch {
-    /// Seconds that it may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
-    timeout: f64,
-    /// Does not wait until it is so
-    #[arg(long)]
-    no_wait: bool,
-    /// Modules, paths of status directories, or patterns
-    #[arg(value_name = "NAME", required = true, add = names())]
-    names: Vec<OsString>,
-}
-
-#[derive(Debug, clap::Args)]
 pub(crate) struct Test {
-    /// Seconds that it may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
-    timeout: f64,
-    /// Modules, paths of status directories, or patterns
-    #[arg(value_name = "NAME", required = true, add = names())]
-    names: Vec<OsString>,
+    #[command(flatten)]
+    names: Names,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +80,8 @@ enum What {
     },
     /// Delivers all of them now, failed ones too
     Retry {
+        #[command(flatten)]
+        waiting: Waiting,
         /// Modules, paths of status directories, or patterns; all modules where none is named
         #[arg(value_name = "NAME", add = names())]
         names: Vec<OsString>,
@@ -108,20 +99,16 @@ enum What {
 
 pub(super) fn run(root: &Path, verb: Verb) -> u8 {
     let done = match verb {
-        Verb::Alarm(Alarm::On(Switch { timeout, no_wait, names })) => {
-            return with_timeout(timeout, |limit| steer::alarms(root, true, &names, limit, !no_wait));
-        }
-        Verb::Alarm(Alarm::Off(Switch { timeout, no_wait, names })) => {
-            return with_timeout(timeout, |limit| steer::alarms(root, false, &names, limit, !no_wait));
-        }
-        Verb::Alarm(Alarm::Test(Test { timeout, names })) => {
-            return with_timeout(timeout, |limit| alarm_test::run(root, &names, limit));
-        }
+        Verb::Alarm(Alarm::On(told)) => return tell(root, client::Verb::AlarmsOn, told),
+        Verb::Alarm(Alarm::Off(told)) => return tell(root, client::Verb::AlarmsOff, told),
+        Verb::Alarm(Alarm::Test(Test { names, waiting })) => return alarm_test::run(root, &names, &waiting),
         Verb::Alarms(Alarms { what: None, names }) | Verb::Alarms(Alarms { what: Some(What::List { names }), .. }) => {
             list(root, &names)
         }
         Verb::Alarms(Alarms { what: Some(What::Show { id, names }), .. }) => show(root, &id, &names),
-        Verb::Alarms(Alarms { what: Some(What::Retry { names }), .. }) => Ok(retry(root, &names)),
+        Verb::Alarms(Alarms { what: Some(What::Retry { waiting, names }), .. }) => {
+            Ok(retry_all(root, &names, &waiting))
+        }
         Verb::Alarms(Alarms { what: Some(What::Drop { id, names }), .. }) => drop_one(root, &id, &names),
     };
     done.unwrap_or_else(|error| {
@@ -133,29 +120,23 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
     })
 }
 
-fn with_timeout(seconds: f64, run: impl FnOnce(Duration) -> u8) -> u8 {
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(limit) => run(limit),
-        Err(_) => {
-            say(&format!("--timeout: {seconds} is no number of seconds"));
-            MISUSE
-        }
-    }
-}
-
-/// The services with what their spools keep; whether something could not be read, which was said.
+/// The services with what their spools keep, each spool once; whether something could not be read, which was said.
 fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, bool) {
     let (services, errors) = select(root, names);
     for error in &errors {
         say(error);
     }
     let mut failed = !errors.is_empty();
-    let mut spools = Vec::new();
+    let (mut spools, mut seen) = (Vec::new(), HashSet::new());
     for service in services {
-        match Directory::open(&service.dir)
-            .map_err(|errno| (service.dir.clone(), errno))
-            .and_then(|dir| alarm::list(&dir).map_err(|errno| (service.dir.join("alarms"), errno)))
-        {
+        let opened = Directory::open(&service.dir).and_then(|dir| Ok((fstat(&dir)?, dir)));
+        let kept = match opened {
+            // A link leads to it as well.
+            Ok((stat, _)) if !seen.insert((stat.st_dev, stat.st_ino)) => continue,
+            Ok((_, dir)) => alarm::list(&dir).map_err(|errno| (service.dir.join("alarms"), errno)),
+            Err(errno) => Err((service.dir.clone(), errno)),
+        };
+        match kept {
             Ok(kept) => spools.push((service, kept)),
             Err((path, errno)) => {
                 failed = true;
@@ -168,8 +149,7 @@ fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, bool) {
 
 fn list(root: &Path, names: &[OsString]) -> io::Result<u8> {
     let (spools, failed) = read(root, names);
-    let rows: Vec<Row> =
-        spools.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| row(service, kept))).collect();
+    let rows = rows(&spools);
     let mut stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     if rows.is_empty() {
@@ -268,9 +248,9 @@ fn drop_one(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
     }
 }
 
-fn retry(root: &Path, names: &[OsString]) -> u8 {
+fn retry_all(root: &Path, names: &[OsString], waiting: &Waiting) -> u8 {
     let (spools, failed) = read(root, names);
-    let waiting = spools.into_iter().filter(|(_, kept)| !kept.is_empty());
-    let code = delivery::retry(waiting.collect());
+    let kept = spools.into_iter().filter(|(_, kept)| !kept.is_empty());
+    let code = retry(kept.collect(), waiting);
     if failed { code.max(SYSTEM) } else { code }
 }

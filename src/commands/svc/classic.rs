@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
+use super::arguments::Named;
 use super::steer::carry_out;
 use super::{Line, exit};
-use crate::client::{Liveness, Look, Order, Outcome, Service, Unreadable, Verb, write_only};
+use crate::client::{Liveness, Look, Order, Outcome, Service, Unreadable, Verb, refusal, write_only};
 use crate::commands::daemontools::{reason, service};
 use crate::statusdir::Record;
-use crate::sys::{local_time, why};
+use crate::sys::local_time;
 
 /// The letters of daemontools, each of them a byte of svcontrol.
 const LETTERS: &[u8] = b"udopchaitkx12";
@@ -118,7 +119,7 @@ pub(super) fn run(asked: Asked) -> u8 {
             say(&format!("svc: illegal option -- {}", letter.escape_default()));
             exit::MISUSE
         }
-        Asked::Script { dir, word } => script(&service(&dir), word),
+        Asked::Script { dir, word } => script(service(&dir), word),
     }
 }
 
@@ -140,7 +141,7 @@ fn write_to(service: &Service, bytes: &[u8]) -> u8 {
     exit::of(&outcome)
 }
 
-fn script(service: &Service, word: Word) -> u8 {
+fn script(service: Service, word: Word) -> u8 {
     let (verb, kills) = match word {
         Word::Restart => (Verb::Restart, true),
         Word::Stop => (Verb::Stop, true),
@@ -149,10 +150,10 @@ fn script(service: &Service, word: Word) -> u8 {
         Word::Reconf => (Verb::Reload, false),
         Word::AlarmOn => (Verb::AlarmsOn, false),
         Word::AlarmOff => (Verb::AlarmsOff, false),
-        Word::Status => return status(service),
+        Word::Status => return status(&service),
     };
     let order = Order { verb, wait: true, timeout: TIMEOUT, settle: SETTLE, kill_after: kills.then_some(PATIENCE) };
-    carry_out(std::slice::from_ref(service), &[], &order, false)
+    carry_out(Named { services: vec![service], unknown: Vec::new() }, &order, false)
 }
 
 /// The three lines of the classic script, also of a supervise that has ended: then the exit code says so.
@@ -161,14 +162,18 @@ fn status(service: &Service) -> u8 {
     let look = match Look::at(&service.dir) {
         Ok(look) => look,
         Err(errno) => {
-            say(&format!("{shown}: unable to enter it: {}", why(errno)));
+            say(&format!("{shown}: unable to enter it: {}", refusal(&service.dir, errno)));
             return if errno == nix::errno::Errno::ENOENT { exit::NO_SUPERVISE } else { exit::SYSTEM };
         }
     };
     let printed = match &look.record {
         Ok(record) => io::stdout().write_all(lines(record).as_bytes()).is_ok(),
         Err(unreadable) => {
-            say(&format!("{shown}: unable to read status: {unreadable}"));
+            let reason = match unreadable {
+                Unreadable::System(errno) => refusal(&service.dir.join("status"), *errno),
+                Unreadable::Damaged => unreadable.to_string(),
+            };
+            say(&format!("{shown}: unable to read status: {reason}"));
             matches!(unreadable, Unreadable::System(nix::errno::Errno::ENOENT)) // nothing was ever written there
         }
     };

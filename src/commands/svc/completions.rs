@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, ValueEnum};
@@ -17,6 +18,17 @@ use crate::client::{find_all, root};
 
 /// By this variable a shell asks; its value is the shell's name.
 const VARIABLE: &str = "COMPLETE";
+
+/// Of the shells only bash puts names onto the line as they are; but it quotes what it takes for names of files.
+const BASH_QUOTES: &str = "\
+_svc_quoting() {
+    _clap_complete_svc \"$@\"
+    local IFS=/
+    [[ \"${COMPREPLY[*]}\" != *[^[:alnum:]/_.:=+@%,-]* ]] || compopt -o filenames 2> /dev/null
+}
+complete -o nospace -o bashdefault -o nosort -F _svc_quoting svc 2> /dev/null ||
+    complete -o nospace -o bashdefault -F _svc_quoting svc
+";
 
 /// `svc completions`.
 #[derive(Debug, Args)]
@@ -61,22 +73,43 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         if has_folder { std::env::current_exe().unwrap_or(PathBuf::from(called)) } else { PathBuf::from("svc") };
     let mut script = Vec::new();
     let completer = arguments.shell.completer();
-    let written = completer
-        .write_registration(VARIABLE, "svc", "svc", &program.to_string_lossy(), &mut script)
-        .and_then(|()| std::io::stdout().write_all(&script));
+    let registered = completer.write_registration(VARIABLE, "svc", "svc", &program.to_string_lossy(), &mut script);
+    if arguments.shell == Shell::Bash {
+        script.extend_from_slice(BASH_QUOTES.as_bytes());
+    }
+    let written = registered.and_then(|()| std::io::stdout().write_all(&script));
     written.map_or(exit::SYSTEM, |()| exit::DONE)
 }
 
 /// Completes the name of a service: the modules below the status root, else the paths of folders.
 pub(super) fn names() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
-        let typed: Vec<OsString> = std::env::args_os().collect();
-        let services = find_all(&root(root_typed(&typed))).unwrap_or_default();
-        let is_meant = |name: &OsString| name.as_encoded_bytes().starts_with(current.as_encoded_bytes());
+        let line: Vec<OsString> = std::env::args_os().collect();
+        let services = find_all(&root(root_typed(&line))).unwrap_or_default();
+        let typed = [current.as_encoded_bytes(), &unquoted(current.as_encoded_bytes())];
+        // Shells take candidates line by line, as text.
+        let can_be_offered = |name: &OsString| name.to_str().is_some_and(|name| !name.contains(char::is_control));
+        let is_meant = |name: &OsString| {
+            can_be_offered(name) && typed.iter().any(|typed| name.as_encoded_bytes().starts_with(typed))
+        };
         let found: Vec<CompletionCandidate> =
             services.into_iter().map(|service| service.name).filter(is_meant).map(CompletionCandidate::new).collect();
         if found.is_empty() { PathCompleter::dir().complete(current) } else { found }
     })
+}
+
+/// A word as the shell takes it in the end; what is not closed yet is closed at its end.
+fn unquoted(word: &[u8]) -> Vec<u8> {
+    let (mut out, mut open, mut bytes) = (Vec::new(), None, word.iter().copied());
+    while let Some(byte) = bytes.next() {
+        match (byte, open) {
+            (b'\\', None | Some(b'"')) => out.extend(bytes.next()),
+            (b'\'' | b'"', None) => open = Some(byte),
+            (byte, Some(quote)) if byte == quote => open = None,
+            _ => out.push(byte),
+        }
+    }
+    out
 }
 
 /// Completes the name of a signal.
@@ -92,7 +125,7 @@ fn root_typed(words: &[OsString]) -> Option<PathBuf> {
         None if words[place] == "--root" => words.get(place + 1)?.clone(),
         None => return None,
     };
-    Some(PathBuf::from(value))
+    Some(PathBuf::from(OsString::from_vec(unquoted(value.as_bytes()))))
 }
 
 #[cfg(test)]
@@ -100,10 +133,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn quotes_are_the_shells_own() {
+        for (word, meant) in [
+            ("web", "web"),
+            ("my\\ ser", "my ser"),
+            ("\"my ser", "my ser"),
+            ("'o\\b", "o\\b"),
+            ("\"o'b\"x", "o'bx"),
+            ("\"a\\\"b", "a\"b"),
+            ("a\\", "a"),
+        ] {
+            assert_eq!(String::from_utf8(unquoted(word.as_bytes())).unwrap(), meant, "{word}");
+        }
+    }
+
+    #[test]
     fn the_root_may_stand_on_the_line() {
         let typed = |words: &[&str]| root_typed(&words.iter().map(OsString::from).collect::<Vec<_>>());
         assert_eq!(typed(&["svc", "--", "svc", "--root", "/a", "stop", ""]), Some("/a".into()));
         assert_eq!(typed(&["svc", "stop", "--root=/b", ""]), Some("/b".into()));
+        assert_eq!(typed(&["svc", "--root", "'/b c'", ""]), Some("/b c".into()));
         for none in [&["svc", "stop", "--roots", "a"][..], &["svc", "--root"], &["svc", "stop"]] {
             assert_eq!(typed(none), None, "{none:?}");
         }

@@ -3,12 +3,15 @@
 mod alarm_rows;
 mod alarm_test;
 mod alarms;
+mod arguments;
 mod classic;
 mod completions;
 mod delivery;
 mod exit;
+mod interrupts;
 mod printer;
 mod report;
+mod retry;
 mod status;
 mod steer;
 mod tail;

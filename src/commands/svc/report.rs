@@ -5,10 +5,17 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::arguments::Named;
+use super::exit::DONE;
+use super::terminal::say;
 use crate::client::Service;
+use crate::text::{escape, printable};
 
 /// So many names of those that are waited for stand in the progress line.
 const SHOWN: usize = 3;
+
+/// What came of something: the exit code, and words that follow the name of a service.
+pub(super) type Ended = (u8, String);
 
 /// Says it.
 pub(super) struct Report {
@@ -21,7 +28,13 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(services: &[Service], quiet: bool) -> Self {
+    /// Begins with the names that name nothing.
+    pub(super) fn new(Named { services, unknown }: &Named, quiet: bool) -> Self {
+        let mut failed = Vec::new();
+        for (name, line) in unknown {
+            say(line);
+            failed.push(escape(name.as_encoded_bytes()));
+        }
         let progress = (services.len() > 1 && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(services.len() as u64), ProgressDrawTarget::stderr());
             // A template that is wrong is a plain bar.
@@ -33,36 +46,34 @@ impl Report {
         });
         let pending =
             if progress.is_some() { services.iter().map(Service::shown).collect() } else { BTreeSet::default() };
-        let report = Self { progress, pending, failed: Vec::new(), count: services.len(), quiet };
+        let report = Self { progress, pending, failed, count: services.len() + unknown.len(), quiet };
         report.show_pending();
         report
     }
 
-    /// A line about no service.
-    pub(super) fn complain(&self, line: &str) {
-        self.aside(|| {
-            let _ = writeln!(io::stderr(), "svc: {line}"); // it may be closed
-        });
-    }
-
-    /// What came of one service.
-    pub(super) fn tell(&mut self, name: &str, words: &str, good: bool) {
+    /// What came of one service: lines, each with its exit code. The answer: the largest of these.
+    pub(super) fn over(&mut self, name: &str, ended: &[Ended]) -> u8 {
+        let worst = ended.iter().map(|(code, _)| *code).max().unwrap_or(DONE);
         self.aside(|| {
             // Either may be closed, and who steers services goes on all the same.
-            if !good {
-                let _ = writeln!(io::stderr(), "{name}: {words}");
-            } else if !self.quiet {
-                let _ = writeln!(io::stdout(), "{name}: {words}");
+            for (code, words) in ended {
+                let line = printable(format!("{name}: {words}").as_bytes());
+                if *code != DONE {
+                    let _ = writeln!(io::stderr(), "{line}");
+                } else if !self.quiet {
+                    let _ = writeln!(io::stdout(), "{line}");
+                }
             }
         });
-        if !good {
+        self.pending.remove(name);
+        if worst != DONE {
             self.failed.push(name.to_owned());
         }
-        self.pending.remove(name);
         if let Some(bar) = &self.progress {
             bar.inc(1);
             self.show_pending();
         }
+        worst
     }
 
     /// The last line: of several services, those that failed.
@@ -71,7 +82,7 @@ impl Report {
             bar.finish_and_clear();
         }
         if self.count > 1 && !self.failed.is_empty() {
-            self.complain(&format!("{} of {} failed: {}", self.failed.len(), self.count, self.failed.join(", ")));
+            say(&format!("{} of {} failed: {}", self.failed.len(), self.count, self.failed.join(", ")));
         }
     }
 

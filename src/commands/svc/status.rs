@@ -8,8 +8,8 @@ use std::path::Path;
 use super::completions::names;
 use super::exit::{DONE, SOME_DOWN, SOME_UNREADABLE, SYSTEM};
 use super::terminal::{has_colours, say};
-use crate::client::{COLUMNS, Level, Service, Sight, find_all, json, row, select, summary, table};
-use crate::sys::{columns, now, why_io};
+use crate::client::{COLUMNS, Level, Service, Sight, find_all, json, notes, row, select, summary, table};
+use crate::sys::{columns as terminal_columns, now, why_io};
 use crate::text::escape;
 
 /// A terminal that does not know how wide it is.
@@ -101,13 +101,23 @@ fn print_table(sights: &[Sight], failed: bool, all: &str) -> io::Result<()> {
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     let now = now().stamp;
-    let rows: Vec<_> = sights.iter().map(|sight| row(sight, now)).collect();
-    let width = is_terminal.then(|| usize::from(columns(stdout.as_fd()).unwrap_or(USUAL_WIDTH)));
+    let mut rows: Vec<_> = sights.iter().map(|sight| row(sight, now)).collect();
+    let mut columns = COLUMNS.as_slice();
+    if is_terminal {
+        // There is room for the notes below the table only.
+        columns = &columns[..columns.len() - 1];
+        rows.iter_mut().for_each(|row| row.0.truncate(columns.len()));
+    }
+    let width = is_terminal.then(|| usize::from(terminal_columns(stdout.as_fd()).unwrap_or(USUAL_WIDTH)));
     let mut text = if sights.is_empty() {
         String::new() // with --failed there is nothing to say
     } else {
-        table::lines(&COLUMNS, &rows, width, has_colours(is_terminal)).join("\n") + "\n"
+        table::lines(columns, &rows, width, has_colours(is_terminal)).join("\n") + "\n"
     };
+    let notes = if is_terminal { notes(sights) } else { Vec::new() };
+    if !notes.is_empty() {
+        text.push_str(&format!("\n{}\n", notes.join("\n")));
+    }
     if is_terminal && (failed || sights.len() > MANY) {
         text.push_str(if sights.is_empty() { "all is as it is wanted: " } else { "\n" });
         text.push_str(all);

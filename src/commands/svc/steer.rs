@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::arguments::{Named, Names, Waiting, seconds};
 use super::completions::names;
 use super::{exit, report::Report};
-use crate::client::{self, Order, Service, Until, select};
+use crate::client::{self, Order, Until};
 use crate::policy::Command;
-use crate::text::escape;
 
 /// The verbs that steer.
 #[derive(Debug, Subcommand)]
@@ -39,28 +39,6 @@ pub(crate) enum Verb {
     Signal(Signalled),
     /// Waits for a state, and asks for nothing
     Wait(Waited),
-}
-
-/// Which services.
-#[derive(Debug, Args)]
-pub(crate) struct Names {
-    /// A module below the status root, the path of a status directory, or a pattern for either
-    #[arg(value_name = "NAME", add = names(), required_unless_present = "all")]
-    names: Vec<OsString>,
-    /// Every service below the status root
-    #[arg(long, conflicts_with = "names")]
-    all: bool,
-}
-
-/// How long.
-#[derive(Debug, Args)]
-pub(crate) struct Waiting {
-    /// Waits so long until it is so
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    timeout: Duration,
-    /// Says nothing of what went well
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 /// A verb that tells something to supervise.
@@ -148,28 +126,23 @@ fn signal(text: &str) -> Result<Command, String> {
     })
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "not a time that can be waited for".to_owned())
-}
-
 /// Carries a verb out and returns the exit code.
 pub(super) fn run(root: &Path, verb: Verb) -> u8 {
     use client::Verb as Asked;
-    let (asked, names, waiting, no_wait, settle) = match verb {
-        Verb::Start(line) => started(Asked::Start, line),
-        Verb::Restart(line) => started(Asked::Restart, line),
-        Verb::Once(line) => started(Asked::Once, line),
-        Verb::Stop(line) => told(Asked::Stop, line),
-        Verb::Kill(line) => told(Asked::Kill, line),
-        Verb::Pause(line) => told(Asked::Pause, line),
-        Verb::Continue(line) => told(Asked::Continue, line),
-        Verb::Exit(line) => told(Asked::Exit, line),
-        Verb::Reload(line) => told(Asked::Reload, line),
-        Verb::Upgrade(line) => told(Asked::Upgrade, line),
+    match verb {
+        Verb::Start(line) => start(root, Asked::Start, line),
+        Verb::Restart(line) => start(root, Asked::Restart, line),
+        Verb::Once(line) => start(root, Asked::Once, line),
+        Verb::Stop(line) => tell(root, Asked::Stop, line),
+        Verb::Kill(line) => tell(root, Asked::Kill, line),
+        Verb::Pause(line) => tell(root, Asked::Pause, line),
+        Verb::Continue(line) => tell(root, Asked::Continue, line),
+        Verb::Exit(line) => tell(root, Asked::Exit, line),
+        Verb::Reload(line) => tell(root, Asked::Reload, line),
+        Verb::Upgrade(line) => tell(root, Asked::Upgrade, line),
         Verb::Signal(line) => {
-            let waiting = Waiting { timeout: Duration::ZERO, quiet: line.quiet };
-            (Asked::Send(line.signal), line.names.names, waiting, true, Duration::ZERO)
+            let order = Order { wait: false, ..order(Asked::Send(line.signal), Duration::ZERO) };
+            carry_out(line.names.find(root), &order, line.quiet)
         }
         Verb::Wait(line) => {
             let until = match line.state {
@@ -178,51 +151,34 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
                 State::GaveUp => Until::GaveUp,
                 State::Exited => Until::Exited,
             };
-            (Asked::Wait(until), line.names, line.waiting, false, Duration::ZERO)
+            let order = order(Asked::Wait(until), line.waiting.timeout);
+            carry_out(Named::find(root, &line.names), &order, line.waiting.quiet)
         }
-    };
-    let order = Order { verb: asked, wait: !no_wait, timeout: waiting.timeout, settle, kill_after: None };
-    select_and_carry_out(root, &names, &order, waiting.quiet)
-}
-
-/// Turns alarms on or off, and returns the exit code: `svc alarm on` and `svc alarm off`.
-pub(super) fn alarms(root: &Path, on: bool, names: &[OsString], timeout: Duration, wait: bool) -> u8 {
-    let verb = if on { client::Verb::AlarmsOn } else { client::Verb::AlarmsOff };
-    let order = Order { verb, wait, timeout, settle: Duration::ZERO, kill_after: None };
-    select_and_carry_out(root, names, &order, false)
-}
-
-fn select_and_carry_out(root: &Path, names: &[OsString], order: &Order, quiet: bool) -> u8 {
-    let (services, mut unknown) = select(root, names);
-    if services.is_empty() && unknown.is_empty() {
-        unknown.push(format!("there is no service below {}", escape(root.as_os_str().as_encoded_bytes())));
     }
-    carry_out(&services, &unknown, order, quiet)
 }
 
-type Line = (client::Verb, Vec<OsString>, Waiting, bool, Duration);
-
-fn told(verb: client::Verb, line: Told) -> Line {
-    (verb, line.names.names, line.waiting, line.no_wait, Duration::ZERO)
+fn order(verb: client::Verb, timeout: Duration) -> Order {
+    Order { verb, wait: true, timeout, settle: Duration::ZERO, kill_after: None }
 }
 
-fn started(verb: client::Verb, line: Started) -> Line {
-    let (verb, names, waiting, no_wait, _) = told(verb, line.told);
-    (verb, names, waiting, no_wait, line.settle)
+/// Carries out a verb that starts nothing, and returns the exit code.
+pub(super) fn tell(root: &Path, verb: client::Verb, line: Told) -> u8 {
+    let order = Order { wait: !line.no_wait, ..order(verb, line.waiting.timeout) };
+    carry_out(line.names.find(root), &order, line.waiting.quiet)
 }
 
-/// Carries out an order and says what came of it, as it comes. `unknown`: what is to be said of names that name
-/// nothing. Returns the exit code: the largest of all.
-pub(super) fn carry_out(services: &[Service], unknown: &[String], order: &Order, quiet: bool) -> u8 {
-    let mut report = Report::new(services, quiet);
-    let mut code = if unknown.is_empty() { exit::DONE } else { exit::NO_SUPERVISE };
-    for line in unknown {
-        report.complain(line);
-    }
-    client::steer(services, order, &mut |place, outcome| {
-        let this = exit::of(outcome);
-        code = code.max(this);
-        report.tell(&services[place].shown(), outcome.words(), this == exit::DONE);
+fn start(root: &Path, verb: client::Verb, Started { told, settle }: Started) -> u8 {
+    let order = Order { wait: !told.no_wait, settle, ..order(verb, told.waiting.timeout) };
+    carry_out(told.names.find(root), &order, told.waiting.quiet)
+}
+
+/// Carries out an order and says what came of it, as it comes. Returns the exit code: the largest of all.
+pub(super) fn carry_out(named: Named, order: &Order, quiet: bool) -> u8 {
+    let mut report = Report::new(&named, quiet);
+    let mut code = if named.unknown.is_empty() { exit::DONE } else { exit::NO_SUPERVISE };
+    client::steer(&named.services, order, &mut |place, outcome| {
+        let ended = (exit::of(outcome), outcome.words().to_owned());
+        code = code.max(report.over(&named.services[place].shown(), &[ended]));
     });
     report.end();
     code
@@ -242,14 +198,6 @@ mod tests {
         for text in ["", "SIG", "SEGV", "9", "SIGSIGTERM"] {
             let error = signal(text).unwrap_err();
             assert!(SIGNALS.iter().all(|(name, _)| error.contains(name)), "{error}");
-        }
-    }
-
-    #[test]
-    fn seconds_have_parts_and_an_end() {
-        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
-        for text in ["", "-1", "x", "NaN", "inf", "1e300"] {
-            assert!(seconds(text).is_err(), "{text}");
         }
     }
 }

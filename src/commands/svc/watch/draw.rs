@@ -19,7 +19,7 @@ const SHORT: usize = STEPS / 2;
 
 const COLUMNS: [Column; 10] = [
     Column { heading: "MODULE", right: false, least: 12, order: 0 },
-    Column { heading: "STATE", right: false, least: 8, order: 1 },
+    Column { heading: "STATE", right: false, least: 20, order: 1 },
     Column { heading: "PID", right: true, least: 7, order: 4 },
     Column { heading: "SINCE", right: true, least: 7, order: 2 },
     Column { heading: "CPU%", right: true, least: 5, order: 3 },
@@ -118,6 +118,7 @@ fn service_row(line: &Service, now: Stamp) -> Row {
     if line.sight.state == State::Unreadable {
         return Row(cells);
     }
+    let _note = cells.pop(); // the state says that there is one
     let alarms = cells.pop().unwrap_or_default();
     let _window = cells.pop(); // the history says more
     let last_exit = cells.pop().unwrap_or_default();
@@ -184,9 +185,10 @@ fn foot_line(view: &View) -> Line<'static> {
     if view.typing {
         return Line::from(format!("/{}_   Enter: keep, Esc: show all", escape(view.board.filter.as_bytes())));
     }
-    match &view.message {
-        Some(message) => Line::from(message.clone()),
-        None => Line::styled(
+    match (&view.message, &view.problem) {
+        (Some(message), _) => Line::from(message.clone()),
+        (None, Some(problem)) => Line::styled(problem.clone(), style(Tone::Bad, view.painted)),
+        (None, None) => Line::styled(
             "q quit  ? help  s start  x stop  r restart  t tail  / filter  <> sort  l log  f failed",
             Modifier::DIM,
         ),

@@ -21,6 +21,7 @@ use self::keys::{Turn, press};
 use self::pane::Pane;
 use self::screen::{Screen, signals};
 use super::exit::{DONE, MISUSE, SYSTEM};
+use super::interrupts::code_of;
 use super::status::look;
 use super::terminal::{has_colours, say};
 use crate::client::{Board, Changes, Outcome, Service, write_only};
@@ -80,6 +81,8 @@ struct View {
     typing: bool,
     help: bool,
     message: Option<String>,
+    /// Why the services cannot be found now.
+    problem: Option<String>,
     painted: bool,
 }
 
@@ -129,11 +132,15 @@ fn begin(root: &Path, names: &[OsString], failed: bool) -> Result<Watch, String>
             typing: false,
             help: false,
             message: None,
+            problem: None,
             painted: has_colours(true),
         },
     };
-    watch.search(now().moment)?;
-    Ok(watch)
+    watch.search(now().moment);
+    match watch.view.problem.take() {
+        Some(problem) => Err(problem),
+        None => Ok(watch),
+    }
 }
 
 struct Watch {
@@ -153,14 +160,14 @@ impl Watch {
             // For the test of what a panic leaves behind.
             let is_asked = cfg!(debug_assertions) && std::env::var_os("SVC_TEST_PANIC").is_some();
             assert!(!is_asked, "a panic was asked for");
-            let Some(has_keys) = self.wait() else { return Ok(128 + Signal::SIGHUP as u8) };
+            let Some(has_keys) = self.wait() else { return Ok(code_of(Signal::SIGHUP)) };
             while let Ok(Some(info)) = self.signals.read_signal() {
                 let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
                 let done = match signal {
                     Some(Signal::SIGWINCH) => Ok(()), // drawing asks for the size
                     Some(Signal::SIGTSTP) => screen.suspend(),
                     Some(Signal::SIGCONT) => screen.renew(),
-                    Some(signal) => return Ok(128 + signal as u8),
+                    Some(signal) => return Ok(code_of(signal)),
                     None => Ok(()),
                 };
                 done.map_err(|error| why_io(&error))?;
@@ -206,8 +213,10 @@ impl Watch {
         }
         let changed = self.changes.take();
         let is_new = changed.contains(&self.view.root);
-        if is_new || now.since(self.searched) >= SEARCH {
-            let _ = self.search(now); // a root that is gone may come back
+        // A root that is gone may come back at any time, and no watch tells of it.
+        let every = if self.view.problem.is_some() { LOOK } else { SEARCH };
+        if is_new || now.since(self.searched) >= every {
+            self.search(now);
         } else if now.since(self.looked) >= LOOK {
             self.view.board.look();
             self.view.board.measure(now);
@@ -222,9 +231,18 @@ impl Watch {
         self.view.board.arrange();
     }
 
-    /// Finds the services anew.
-    fn search(&mut self, now: Moment) -> Result<(), String> {
-        self.view.board.set_services(look(&self.view.root, &self.names)?);
+    /// Finds the services anew. Where that fails, those that were there stay on the board.
+    fn search(&mut self, now: Moment) {
+        match look(&self.view.root, &self.names) {
+            Ok(sights) => {
+                self.view.board.set_services(sights);
+                self.view.problem = None;
+            }
+            Err(problem) => {
+                self.view.board.look();
+                self.view.problem = Some(problem);
+            }
+        }
         self.changes.watch(&self.view.root);
         for line in self.view.board.all() {
             self.changes.watch(&line.sight.service.dir);
@@ -232,6 +250,5 @@ impl Watch {
         self.view.board.measure(now);
         self.view.board.arrange();
         (self.searched, self.looked) = (now, now);
-        Ok(())
     }
 }

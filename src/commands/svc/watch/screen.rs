@@ -3,13 +3,15 @@
 use std::io::{self, Stdout, stdout};
 use std::panic;
 
-use nix::sys::signal::{SigSet, Signal, raise};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::{Signal, raise};
+use nix::sys::signalfd::SignalFd;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+
+use crate::sys::read_signals;
 
 /// The alternate screen of the terminal, in raw mode. When dropped, or when anything panics, the terminal is as it was.
 pub(super) struct Screen {
@@ -65,8 +67,7 @@ fn leave() {
 
 /// The signals that concern a terminal, to be read and not to strike.
 pub(super) fn signals() -> nix::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in [
+    read_signals(&[
         Signal::SIGTERM,
         Signal::SIGINT,
         Signal::SIGHUP,
@@ -74,9 +75,5 @@ pub(super) fn signals() -> nix::Result<SignalFd> {
         Signal::SIGTSTP,
         Signal::SIGCONT,
         Signal::SIGWINCH,
-    ] {
-        set.add(signal);
-    }
-    set.thread_block()?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+    ])
 }
