@@ -21,10 +21,10 @@ struct Limit {
 
 /// What is left out of the C library (`sys/left_out.rs`) is a third of it; a dependency more should be noticed.
 const FILE: Limit = Limit { what: "the file, in bytes", most: 920_000.0, reason: "a page cache of it, once a machine" };
-/// Three quarters of what the other supervisors have.
+/// Half of what the other supervisors have.
 const MEMORY: Limit = Limit {
     what: "memory that one of 20 has to itself, in KiB",
-    most: 72.0,
+    most: 52.0,
     reason: "it is what a thousand supervisors cost",
 };
 /// Reads of signals and fifos twice, wait4, pipe, clone; then the two records, the claim and three lines of the log.

@@ -20,16 +20,33 @@ use crate::sys::{Forked, close_from, close_on_exec_from, fork_background, why};
 /// up, 100 wrong use or conf, 110 no status directory, 111 a system call failed or the lock is held.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> u8 {
+    match begin(arguments) {
+        Begun::Ended(code) => code,
+        Begun::Supervisor(supervisor, caller) => supervisor.run(caller),
+    }
+}
+
+/// What a command line has come to.
+enum Begun {
+    /// It is done, with this exit code.
+    Ended(u8),
+    /// This one is to run, and its caller waits.
+    Supervisor(Box<Supervisor>, Caller),
+}
+
+/// Everything before the loop. A function of its own, since what it has on the stack would otherwise stay there.
+#[inline(never)]
+fn begin(arguments: Vec<OsString>) -> Begun {
     let handed = HandOver::take();
     let asked = match read(arguments) {
         Ok(asked) => asked,
         Err(error) => {
             say(&format!("supervise: {error}"));
             say("supervise: try `supervise --help`");
-            return exit_code::USAGE;
+            return Begun::Ended(exit_code::USAGE);
         }
     };
-    match asked {
+    Begun::Ended(match asked {
         Asked::Help => print(HELP),
         Asked::Version => print(concat!("supervise ", env!("CARGO_PKG_VERSION"), "\n")),
         Asked::Check { conf, module } => {
@@ -45,10 +62,10 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
             let handed = handed.flatten();
             let goes_on = handed.is_some();
             let resumed = handed.and_then(|handed| Supervisor::resume(options.clone(), handed));
-            match resumed {
+            return match resumed {
                 Some(supervisor) => {
                     close_on_exec_from(3);
-                    supervisor.run(Caller::answered())
+                    Begun::Supervisor(supervisor, Caller::answered())
                 }
                 // It is in the background already where it is to be, and its service is not to lose its parent: the
                 // kernel would continue one that is paused.
@@ -62,17 +79,17 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
                     }
                     serve(options, Caller::none(), goes_on)
                 }
-            }
+            };
         }
-    }
+    })
 }
 
-/// Supervises in a process of its own, and returns once it is known how its start went.
-fn background(options: Options) -> u8 {
+/// Supervises in a process of its own; the caller's ends once it is known how its start went.
+fn background(options: Options) -> Begun {
     close_from(3);
     let failed = |what: &str, errno: Errno| {
         say(&format!("supervise: {}: unable to {what}: {}", options.module, why(errno)));
-        exit_code::SYSTEM
+        Begun::Ended(exit_code::SYSTEM)
     };
     let (answer, caller) = match pipe2(OFlag::O_CLOEXEC) {
         Ok(pipe) => pipe,
@@ -82,7 +99,7 @@ fn background(options: Options) -> u8 {
         Err(errno) => failed("fork", errno),
         Ok(Forked::Parent(child)) => {
             drop(caller);
-            wait_for_answer(&options, &answer, child)
+            Begun::Ended(wait_for_answer(&options, &answer, child))
         }
         Ok(Forked::Child) => {
             drop(answer);
@@ -112,21 +129,21 @@ fn wait_for_answer(options: &Options, answer: &OwnedFd, child: Pid) -> u8 {
 }
 
 /// `anew`: after an upgrade that could not go on where the other version had stopped.
-fn serve(options: Options, mut caller: Caller, anew: bool) -> u8 {
+fn serve(options: Options, mut caller: Caller, anew: bool) -> Begun {
     let module = options.module.to_string();
     match Supervisor::set_up(options) {
         Ok(mut supervisor) => {
             if anew {
                 supervisor.has_begun_anew();
             }
-            supervisor.run(caller)
+            Begun::Supervisor(supervisor, caller)
         }
         Err(error) => {
             for line in error.lines {
                 say(&format!("supervise: {module}: {line}"));
             }
             caller.answer(error.code);
-            error.code
+            Begun::Ended(error.code)
         }
     }
 }

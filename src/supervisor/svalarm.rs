@@ -114,6 +114,7 @@ impl Supervisor {
     }
 
     /// It was reaped: what is still undelivered, and when it is tried again.
+    #[inline(never)] // its variables would be on the stack of every turn
     pub(super) fn svalarm_ended(&mut self, ended: Ended) {
         let Some(running) = self.svalarm.running.take() else { return };
         match alarm::count(&self.dir) {

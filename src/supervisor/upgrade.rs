@@ -90,6 +90,7 @@ impl Upgrade {
 
 impl Supervisor {
     /// Asks the other program, if `U` came, and ends one that has not answered in time.
+    #[inline(never)] // its variables would be on the stack of every turn
     pub(super) fn upgrade_when_asked(&mut self) {
         if self.upgrade.deadline().is_some_and(|until| until <= self.now.moment)
             && let Some(Attempt::Asked { child, .. }) = self.upgrade.attempt.take()
@@ -129,6 +130,7 @@ impl Supervisor {
     }
 
     /// The child that was asked was reaped.
+    #[inline(never)] // its variables would be on the stack of every turn
     pub(super) fn asked_ended(&mut self, ended: Ended) {
         let Some(Attempt::Asked { child, answer, program, .. }) = self.upgrade.attempt.take() else { return };
         let name = self.upgrade.path_text();
