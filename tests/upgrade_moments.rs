@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::adoption::ALARMED;
-use crate::common::{Sandbox, alive, eventually, signal};
+use crate::common::{Pid, Sandbox, alive, eventually, signal, skip};
 use crate::random_kills::{ALONE, Random};
+use crate::upgrade::NEXT;
 
 #[test]
 fn an_exit_and_commands_in_the_very_moment_are_seen() {
@@ -97,6 +100,54 @@ fn a_crash_loop_is_upgraded_and_every_exit_counted() {
     assert_eq!((sandbox.supervise_pid(), sandbox.read("refused").as_str()), (supervise, ""));
     let starts = sandbox.read("starts").lines().count() as u64;
     assert_eq!((sandbox.count("starts"), sandbox.count("exits")), (starts, starts));
+}
+
+/// Waits for the next fork of a process that this thread traces, and holds the child as it is then.
+fn held_child(parent: nix::unistd::Pid) -> nix::unistd::Pid {
+    loop {
+        let status = waitpid(parent, Some(WaitPidFlag::__WALL)).expect("it is traced");
+        if let WaitStatus::PtraceEvent(_, _, event) = status
+            && event != libc::PTRACE_EVENT_STOP
+        {
+            let child = ptrace::getevent(parent).expect("it has forked");
+            let child = nix::unistd::Pid::from_raw(Pid::try_from(child).expect("a pid"));
+            waitpid(child, Some(WaitPidFlag::__WALL)).expect("it is traced too");
+            return child;
+        }
+        let delivered = if let WaitStatus::Stopped(_, signal) = status { Some(signal) } else { None };
+        ptrace::cont(parent, delivered).expect("it has stopped");
+    }
+}
+
+#[test]
+fn the_exec_waits_for_a_service_between_its_fork_and_its_exec() {
+    let sandbox = Sandbox::new();
+    let supervise = nix::unistd::Pid::from_raw(sandbox.start_installed("line starts ready", &[]));
+    let service = sandbox.until_ready();
+    sandbox.install(NEXT);
+    let forks = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
+    if ptrace::seize(supervise, forks).is_err() {
+        return skip("processes may not be traced here");
+    }
+    signal(service, Signal::SIGKILL);
+    let next = held_child(supervise);
+    ptrace::cont(supervise, None).expect("it has stopped");
+    sandbox.write_control(b"U");
+    let asked = held_child(supervise);
+    ptrace::detach(supervise, None).expect("it has stopped");
+    ptrace::detach(asked, None).expect("it has stopped");
+    sandbox.until_dead(asked.as_raw());
+    // Its answer is known by now, and this is one turn more.
+    sandbox.write_control(b"s");
+    sandbox.until_value("alarms", "no");
+    let version = sandbox.value("version");
+    ptrace::detach(next, None).expect("it has stopped");
+    assert_eq!(version.as_deref(), Some(env!("CARGO_PKG_VERSION")), "it waits");
+    sandbox.until_value("version", NEXT);
+    assert_eq!(sandbox.until_ready_after(service), next.as_raw());
+    let state = sandbox.state();
+    assert_eq!((state["starts"].as_str(), state["exits"].as_str(), state["state"].as_str()), ("2", "1", "up"));
+    assert_eq!(sandbox.supervise_pid(), supervise.as_raw());
 }
 
 #[test]

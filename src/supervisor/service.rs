@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::policy::Sig;
-use crate::sys::{Pidfd, Target, kill};
+use crate::sys::{Pidfd, ProcStat, Target, kill};
 
 /// A service that runs.
 #[derive(Debug)]
@@ -32,6 +32,11 @@ impl Service {
 
     pub(super) fn adopted(process: Pidfd, started_between: (u64, u64), session: Pid) -> Self {
         Self { process: Process::Adopted(process), started_between, session }
+    }
+
+    /// A signal has stopped it.
+    pub(super) fn stands_still(&self) -> bool {
+        ProcStat::read(self.pid()).is_some_and(|stat| stat.state == b'T')
     }
 
     pub(super) fn pid(&self) -> Pid {
