@@ -270,7 +270,7 @@ impl Run {
     /// Sends KILL where the order says so and the process is still the old one. The answer: in how long it is due.
     fn kill_when_due(&mut self, order: &Order, now: Instant) -> Option<Duration> {
         let after = order.kill_after.filter(|_| !self.killed)?;
-        let left = (self.began + after).saturating_duration_since(now);
+        let left = after.saturating_sub(now.saturating_duration_since(self.began));
         if left.is_zero() && self.now.pid.is_some() && self.now.pid == self.before.pid {
             self.killed = self.target.write(&[byte_of(Command::Kill)]) == Ok(Written::Whole);
         }
