@@ -23,7 +23,6 @@ mod steer;
 pub mod table;
 mod target;
 mod verb;
-mod watch;
 mod words;
 
 pub use age::age;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::Service;
+use super::changes::Changes;
 use super::effect::{Failure, Life, Scene, See, Verdict, judge, not_in_time};
 use super::fare::Fare;
 use super::liveness::{Liveness, open_ok};
@@ -12,7 +13,6 @@ use super::look::{Records, Unreadable};
 use super::steer::{Order, Outcome};
 use super::target::{Refusal, Target, Written, enter, is_removed, unable};
 use super::verb::Verb;
-use super::watch::Watches;
 use super::words::{failure_words, how_it_ended, log_length, no_supervise};
 use crate::policy::Command;
 use crate::statusdir::{Directory, byte_of, listed_holder, lock_is_held};
@@ -84,11 +84,11 @@ impl Run {
         service: &Service,
         place: usize,
         order: &Order,
-        watches: &mut Watches,
+        changes: &mut Changes<usize>,
         epoll: &Epoll,
     ) -> Result<Self, Outcome> {
         let mut target = Target::new(enter(&service.dir)?);
-        let watched = watches.add(&service.dir, place);
+        let watched = changes.watch(&service.dir, place);
         let records = Records::read(&target.dir);
         let lives = if matches!(order.verb, Verb::Wait(_)) {
             target.ok = open_ok(&target.dir).ok();
@@ -270,7 +270,7 @@ impl Run {
     /// Sends KILL where the order says so and the process is still the old one. The answer: in how long it is due.
     fn kill_when_due(&mut self, order: &Order, now: Instant) -> Option<Duration> {
         let after = order.kill_after.filter(|_| !self.killed)?;
-        let left = (self.began + after).saturating_duration_since(now);
+        let left = after.saturating_sub(now.saturating_duration_since(self.began));
         if left.is_zero() && self.now.pid.is_some() && self.now.pid == self.before.pid {
             self.killed = self.target.write(&[byte_of(Command::Kill)]) == Ok(Written::Whole);
         }

@@ -7,10 +7,10 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::Service;
+use super::changes::Changes;
 use super::run::Run;
 use super::target::{Refusal, Target, Written, enter};
 use super::verb::Verb;
-use super::watch::Watches;
 
 /// What is asked of the services, and for how long it is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +108,7 @@ struct Steering<'a> {
     services: &'a [Service],
     order: &'a Order,
     epoll: Epoll,
-    watches: Watches,
+    changes: Changes<usize>,
     /// Those that are still to be told.
     waiting: VecDeque<usize>,
     /// Those that are told, and whose effect is waited for, by their place.
@@ -119,13 +119,13 @@ struct Steering<'a> {
 
 impl<'a> Steering<'a> {
     fn new(services: &'a [Service], order: &'a Order, epoll: Epoll) -> Self {
-        let watches = Watches::new();
-        if let Some(inotify) = watches.descriptor() {
-            let _ = epoll.add(inotify, EpollEvent::new(EpollFlags::EPOLLIN, WATCHES)); // else it is looked for
+        let changes = Changes::new();
+        if let Some(inotify) = changes.descriptor() {
+            let _ = epoll.add(inotify, EpollEvent::new(EpollFlags::EPOLLIN, CHANGES)); // else it is looked for
         }
         let at_once = room_for(services.len());
         let waiting = (0..services.len()).collect();
-        Self { services, order, epoll, watches, waiting, runs: BTreeMap::new(), at_once }
+        Self { services, order, epoll, changes, waiting, runs: BTreeMap::new(), at_once }
     }
 
     fn run(mut self, tell: &mut dyn FnMut(usize, &Outcome)) {
@@ -157,7 +157,7 @@ impl<'a> Steering<'a> {
         while self.runs.len() < self.at_once
             && let Some(place) = self.waiting.pop_front()
         {
-            match Run::start(&self.services[place], place, self.order, &mut self.watches, &self.epoll) {
+            match Run::start(&self.services[place], place, self.order, &mut self.changes, &self.epoll) {
                 Ok(run) => {
                     self.runs.insert(place, run);
                     begun.push(place);
@@ -180,10 +180,7 @@ impl<'a> Steering<'a> {
         let mut due = Vec::new();
         for event in &events[..count] {
             match event.data() {
-                WATCHES => match self.watches.take() {
-                    Some(published) => due.extend(published),
-                    None => due.extend(self.runs.keys()),
-                },
+                CHANGES => due.extend(self.changes.take()),
                 place => due.extend(usize::try_from(place)),
             }
         }
@@ -192,7 +189,7 @@ impl<'a> Steering<'a> {
 }
 
 /// Stands for inotify where else a service's place stands.
-const WATCHES: u64 = u64::MAX;
+const CHANGES: u64 = u64::MAX;
 
 /// How many services can be steered at once. Raises the limit of descriptors where it is needed and may be raised.
 fn room_for(services: usize) -> usize {

@@ -15,8 +15,12 @@ pub struct ProcStat {
     pub group: i32,
     /// Its session.
     pub session: i32,
+    /// CPU time that it has used, user and system, in clock ticks.
+    pub cpu: u64,
     /// When it was started, in clock ticks since boot.
     pub started: u64,
+    /// Resident memory, in pages.
+    pub resident: u64,
     /// Its wait status, once it is a zombie; 0 where we may not know.
     pub exit_code: i32,
 }
@@ -38,12 +42,15 @@ impl ProcStat {
         // The name in field 2 may hold anything, also brackets; the last one ends it.
         let end = text.iter().rposition(|&byte| byte == b')')?;
         let fields: Vec<&str> = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
             state: *fields.first()?.as_bytes().first()?,
             parent: fields.get(4 - 3)?.parse().ok()?,
             group: fields.get(5 - 3)?.parse().ok()?,
             session: fields.get(6 - 3)?.parse().ok()?,
-            started: fields.get(22 - 3)?.parse().ok()?,
+            cpu: number(14)?.saturating_add(number(15)?),
+            started: number(22)?,
+            resident: number(24)?,
             exit_code: fields.get(52 - 3)?.parse().ok()?,
         })
     }
@@ -64,7 +71,16 @@ mod tests {
         let rest = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
         for name in ["sleep", "a) Z 1 (b", "new\nline", "\u{fffd}"] {
             let stat = ProcStat::parse(format!("7 ({name}) S {rest}\n").as_bytes()).unwrap();
-            let expected = ProcStat { state: b'S', parent: 4, group: 5, session: 6, started: 22, exit_code: 52 };
+            let expected = ProcStat {
+                state: b'S',
+                parent: 4,
+                group: 5,
+                session: 6,
+                cpu: 14 + 15,
+                started: 22,
+                resident: 24,
+                exit_code: 52,
+            };
             assert_eq!(stat, expected, "{name}");
         }
         let stat = ProcStat::parse([b"7 (\xff) Z ".as_slice(), rest.as_bytes()].concat().as_slice()).unwrap();

@@ -146,7 +146,7 @@ fn begin(root: &Path, names: &[OsString], failed: bool) -> Result<Watch, String>
 struct Watch {
     names: Vec<OsString>,
     view: View,
-    changes: Changes,
+    changes: Changes<PathBuf>,
     signals: SignalFd,
     searched: Moment,
     looked: Moment,
@@ -243,9 +243,10 @@ impl Watch {
                 self.view.problem = Some(problem);
             }
         }
-        self.changes.watch(&self.view.root);
+        self.changes.watch(&self.view.root, self.view.root.clone());
         for line in self.view.board.all() {
-            self.changes.watch(&line.sight.service.dir);
+            let dir = &line.sight.service.dir;
+            self.changes.watch(dir, dir.clone());
         }
         self.view.board.measure(now);
         self.view.board.arrange();
