@@ -92,6 +92,16 @@ impl Followed {
         Ok(())
     }
 
+    /// Leaves out what is unread but for its last bytes. The answer: whether that was anything.
+    pub fn skip_to_last(&mut self, bytes: u64) -> bool {
+        let size = self.open.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.len());
+        let skips = size.saturating_sub(self.at) > bytes;
+        if skips {
+            self.at = size - bytes;
+        }
+        skips
+    }
+
     fn read_open(&mut self, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let Some(file) = self.open.as_ref() else { return Ok(()) };
         if file.metadata().is_ok_and(|meta| meta.len() < self.at) {

@@ -9,6 +9,7 @@ use clap::CommandFactory;
 
 use super::arguments::Named;
 use super::steer::carry_out;
+use super::terminal::say_plainly;
 use super::{Line, exit};
 use crate::client::{Liveness, Look, Order, Outcome, Service, Unreadable, Verb, refusal, write_only};
 use crate::commands::daemontools::{reason, service};
@@ -116,7 +117,7 @@ pub(super) fn run(asked: Asked) -> u8 {
             dirs.iter().map(|dir| write_to(&service(dir), &bytes)).max().unwrap_or(exit::DONE)
         }
         Asked::Unknown(letter) => {
-            say(&format!("svc: illegal option -- {}", letter.escape_default()));
+            say_plainly(&format!("svc: illegal option -- {}", letter.escape_default()));
             exit::MISUSE
         }
         Asked::Script { dir, word } => script(service(&dir), word),
@@ -130,13 +131,13 @@ fn write_to(service: &Service, bytes: &[u8]) -> u8 {
     match &outcome {
         Outcome::Done(_) => {}
         Outcome::NoSupervise(_) if service.dir.is_dir() => {
-            say(&format!("svc: warning: unable to control {shown}: supervise not running"));
+            say_plainly(&format!("svc: warning: unable to control {shown}: supervise not running"));
         }
         Outcome::NoSupervise(_) => {
             let missing = reason(nix::errno::Errno::ENOENT);
-            say(&format!("svc: warning: unable to chdir to {shown}: {missing}"));
+            say_plainly(&format!("svc: warning: unable to chdir to {shown}: {missing}"));
         }
-        other => say(&format!("svc: warning: unable to control {shown}: {}", other.words())),
+        other => say_plainly(&format!("svc: warning: unable to control {shown}: {}", other.words())),
     }
     exit::of(&outcome)
 }
@@ -162,7 +163,7 @@ fn status(service: &Service) -> u8 {
     let look = match Look::at(&service.dir) {
         Ok(look) => look,
         Err(errno) => {
-            say(&format!("{shown}: unable to enter it: {}", refusal(&service.dir, errno)));
+            say_plainly(&format!("{shown}: unable to enter it: {}", refusal(&service.dir, errno)));
             return if errno == nix::errno::Errno::ENOENT { exit::NO_SUPERVISE } else { exit::SYSTEM };
         }
     };
@@ -173,14 +174,14 @@ fn status(service: &Service) -> u8 {
                 Unreadable::System(errno) => refusal(&service.dir.join("status"), *errno),
                 Unreadable::Damaged => unreadable.to_string(),
             };
-            say(&format!("{shown}: unable to read status: {reason}"));
+            say_plainly(&format!("{shown}: unable to read status: {reason}"));
             matches!(unreadable, Unreadable::System(nix::errno::Errno::ENOENT)) // nothing was ever written there
         }
     };
     match look.supervise {
         _ if !printed => exit::SYSTEM,
         Liveness::Gone => {
-            say(&format!("{shown}: no supervise there"));
+            say_plainly(&format!("{shown}: no supervise there"));
             exit::NO_SUPERVISE
         }
         Liveness::Lives | Liveness::Unknown(_) => exit::DONE,
@@ -200,11 +201,6 @@ fn lines(record: &Record) -> String {
         time.second,
         if record.alarms_off { "OFF" } else { "ON" }
     )
-}
-
-/// A line on stderr; it may be closed.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -8,10 +8,8 @@ pub(super) const DONE: u8 = 0;
 /// It did not become so; what happened instead was said.
 pub(super) const NOT_SO: u8 = 1;
 /// `status`: something is down.
-#[allow(dead_code, reason = "of the table")]
 pub(super) const SOME_DOWN: u8 = 3;
 /// `status`: something has no supervise or no readable record.
-#[allow(dead_code, reason = "of the table")]
 pub(super) const SOME_UNREADABLE: u8 = 4;
 /// Not in time.
 pub(super) const NOT_IN_TIME: u8 = 99;

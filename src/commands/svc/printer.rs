@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
+use super::terminal::harmless;
 use crate::client::table::Tone;
 use crate::text::printable;
 
@@ -102,12 +103,6 @@ impl<W: Write> Printer<W> {
         }
         self.flush()
     }
-}
-
-/// The bytes as a terminal may have them: only tabs do more than being seen.
-fn harmless(bytes: &[u8]) -> String {
-    let parts: Vec<String> = bytes.split(|&byte| byte == b'\t').map(printable).collect();
-    parts.join("\t")
 }
 
 /// How many bytes at the end are the beginning of a character.

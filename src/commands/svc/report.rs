@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::arguments::Named;
 use super::exit::DONE;
-use super::terminal::say;
+use super::terminal::{say, say_plainly};
 use crate::client::Service;
 use crate::text::{escape, printable};
 
@@ -55,13 +55,13 @@ impl Report {
     pub(super) fn over(&mut self, name: &str, ended: &[Ended]) -> u8 {
         let worst = ended.iter().map(|(code, _)| *code).max().unwrap_or(DONE);
         self.aside(|| {
-            // Either may be closed, and who steers services goes on all the same.
+            // The output may be closed, and who steers services goes on all the same.
             for (code, words) in ended {
-                let line = printable(format!("{name}: {words}").as_bytes());
+                let line = format!("{name}: {words}");
                 if *code != DONE {
-                    let _ = writeln!(io::stderr(), "{line}");
+                    say_plainly(&line);
                 } else if !self.quiet {
-                    let _ = writeln!(io::stdout(), "{line}");
+                    let _ = writeln!(io::stdout(), "{}", printable(line.as_bytes()));
                 }
             }
         });

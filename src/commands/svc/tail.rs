@@ -117,17 +117,18 @@ impl Tail {
 
     /// Opens the files at their last lines, and says what is in the way. The answer: whether something is.
     fn open(&mut self, arguments: &Arguments) -> bool {
-        let (mut failed, mut missing) = (false, Vec::new());
+        let (mut refused, mut missing) = (Vec::new(), Vec::new());
         for file in &mut self.files {
             match file.open(arguments.lines) {
                 Ok(()) => {}
                 Err(Errno::ENOENT) => missing.push(file.path()),
                 Err(Errno::EINVAL) => say(&format!("{} is no plain file", file.path().display())),
-                Err(errno) => {
-                    failed = true;
-                    say(&refusal(&file.path(), errno));
-                }
+                Err(errno) => refused.push(refusal(&file.path(), errno)),
             }
+        }
+        refused.dedup(); // a folder that is closed keeps us from both of its files
+        for line in &refused {
+            say(line);
         }
         // Many services never write to stderr, and supervise to .wf: one of both is enough.
         if missing.len() == self.files.len() {
@@ -135,7 +136,7 @@ impl Tail {
                 say(&format!("there is no {} yet", path.display()));
             }
         }
-        failed
+        !refused.is_empty()
     }
 
     /// What the files end with.

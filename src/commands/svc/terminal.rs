@@ -1,10 +1,23 @@
-//! What is said to whom: lines on stderr, and colours only where they are seen.
+//! What is said to whom: lines on stderr, colours only where they are seen, and nothing that moves a cursor.
 
 use std::io::{self, Write as _};
 
-/// A line on stderr; it may be closed.
+use crate::text::printable;
+
+/// A line on stderr about no service.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "svc: {line}");
+    say_plainly(&format!("svc: {line}"));
+}
+
+/// A line on stderr as it is; it may be closed.
+pub(super) fn say_plainly(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable(line.as_bytes()));
+}
+
+/// The bytes as a terminal may have them: only tabs do more than being seen.
+pub(super) fn harmless(bytes: &[u8]) -> String {
+    let parts: Vec<String> = bytes.split(|&byte| byte == b'\t').map(printable).collect();
+    parts.join("\t")
 }
 
 /// Whether to use colours: on a terminal that knows them, unless NO_COLOR is set to something (no-color.org);
