@@ -45,6 +45,9 @@ fn the_last_lines_of_one_or_of_many() {
     let both = tail(&["-n1", "--stdout", "web", "应"]).expect_code(0).stdout;
     assert_eq!(both, "web | 3\n应  | \u{1b}[31mraw\u{7}\n", "aligned, and the last line has an end");
     assert_eq!(tail(&["-n0", "web"]).expect_code(0).stdout, "");
+    make(&sandbox, &[("web/status", "")]);
+    assert_eq!(tail(&["-n1", "--stdout", "--all"]).expect_code(0).stdout, "3\n");
+    tail(&["wb"]).expect_stderr(&["wb: ./status/wb: No such file or directory; did you mean web?"]);
     tail(&["web", "nix"]).expect_code(111).expect_stderr(&["nix: ./status/nix: No such file or directory"]);
     tail(&[]).expect_code(100);
 }

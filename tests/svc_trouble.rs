@@ -167,6 +167,8 @@ fn without_permission_the_file_and_its_owner_are_named() {
     assert_eq!(closed, "app: unable to enter it: Permission denied: status/app (owner root, mode 0700)\n");
     let tail = run("svc", &["tail", "app"]).expect_code(111).stderr;
     assert_eq!(tail, "svc: Permission denied: status/app (owner root, mode 0700)\n", "once for both files");
+    let retry = run("svc", &["alarms", "retry"]).expect_code(111).stderr;
+    assert_eq!(retry, tail, "and not that there is no alarm");
     open(&sandbox.path("status"), 0o700);
     let closed = run("svc", &["-d", "status/app"]).expect_code(111).stderr;
     assert!(closed.ends_with(": Permission denied: status (owner root, mode 0700)\n"), "the folder above: {closed}");

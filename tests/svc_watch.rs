@@ -204,6 +204,13 @@ fn it_fits_any_size() {
     let sandbox = with_three();
     let Some(terminal) = Terminal::open(&sandbox, "") else { return };
     terminal.shows(&["LAST EXIT"]);
+    terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]);
+    terminal.until("all keys have room", |screen| screen.ends_with("<> sort\n"));
+    terminal.keys(&["?"]);
+    terminal.until("so has the help", |screen| {
+        screen.contains("│  q, Ctrl-C") && screen.lines().all(|line| !line.starts_with('│') || line.ends_with(" │"))
+    });
+    terminal.keys(&["?"]);
     terminal.tmux(&["resize-window", "-x", "40", "-y", "8"]);
     terminal.until("less is shown", |screen| {
         screen.lines().count() == 8

@@ -11,15 +11,15 @@ use nix::sys::stat::fstat;
 
 use super::alarm_rows::{COLUMNS, rows};
 use super::alarm_test;
-use super::arguments::{Names, Waiting};
+use super::arguments::{Named, Names, Waiting};
 use super::completions::names;
 use super::exit::{DONE, MISUSE, NOT_SO, SYSTEM};
 use super::retry::retry;
 use super::steer::{Told, tell};
-use super::terminal::{has_colours, say};
+use super::terminal::{USUAL_WIDTH, has_colours, say};
 use crate::alarm::{self, Delivery, Kept, Place};
 use crate::client::table;
-use crate::client::{self, Service, refusal, select};
+use crate::client::{self, Service, refusal};
 use crate::statusdir::Directory;
 use crate::sys::{columns, why, why_io};
 use crate::text::printable;
@@ -122,11 +122,11 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
 
 /// The services with what their spools keep, each spool once; whether something could not be read, which was said.
 fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, bool) {
-    let (services, errors) = select(root, names);
-    for error in &errors {
-        say(error);
+    let Named { services, unknown } = Named::find(root, names);
+    for (_, line) in &unknown {
+        say(line);
     }
-    let mut failed = !errors.is_empty();
+    let mut failed = !unknown.is_empty();
     let (mut spools, mut seen) = (Vec::new(), HashSet::new());
     for service in services {
         let opened = Directory::open(&service.dir).and_then(|dir| Ok((fstat(&dir)?, dir)));
@@ -153,15 +153,21 @@ fn list(root: &Path, names: &[OsString]) -> io::Result<u8> {
     let mut stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     if rows.is_empty() {
-        if !failed {
-            say("no alarm is waiting, and none has failed");
-        }
-    } else {
-        let width = is_terminal.then(|| usize::from(columns(stdout.as_fd()).unwrap_or(80)));
-        let lines = table::lines(&COLUMNS, &rows, width, has_colours(is_terminal));
-        stdout.write_all((lines.join("\n") + "\n").as_bytes())?;
+        return Ok(none(failed));
     }
+    let width = is_terminal.then(|| usize::from(columns(stdout.as_fd()).unwrap_or(USUAL_WIDTH)));
+    let lines = table::lines(&COLUMNS, &rows, width, has_colours(is_terminal));
+    stdout.write_all((lines.join("\n") + "\n").as_bytes())?;
     Ok(if failed { SYSTEM } else { DONE })
+}
+
+/// There is no alarm, as far as could be seen. The answer is the exit code.
+fn none(failed: bool) -> u8 {
+    if failed {
+        return SYSTEM;
+    }
+    say("no alarm is waiting, and none has failed");
+    DONE
 }
 
 /// The message with this id, or with the only id that begins so.
@@ -250,7 +256,10 @@ fn drop_one(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
 
 fn retry_all(root: &Path, names: &[OsString], waiting: &Waiting) -> u8 {
     let (spools, failed) = read(root, names);
-    let kept = spools.into_iter().filter(|(_, kept)| !kept.is_empty());
-    let code = retry(kept.collect(), waiting);
+    let spools: Vec<_> = spools.into_iter().filter(|(_, kept)| !kept.is_empty()).collect();
+    if spools.is_empty() {
+        return none(failed);
+    }
+    let code = retry(spools, waiting);
     if failed { code.max(SYSTEM) } else { code }
 }

@@ -1,13 +1,14 @@
 //! What several verbs take: which services, and for how long they are waited for.
 
-use std::ffi::OsString;
+use std::cell::LazyCell;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::completions::names;
-use crate::client::{Service, select};
+use crate::client::{Service, find_all, select};
 use crate::text::escape;
 
 /// Which services.
@@ -51,9 +52,9 @@ pub(super) struct Named {
 }
 
 impl Names {
-    /// Finds the services.
+    /// Finds the services; that there is none is an error too.
     pub(super) fn find(&self, root: &Path) -> Named {
-        Named::find(root, &self.names)
+        Named::find(root, &self.names).or_none(root)
     }
 }
 
@@ -63,13 +64,10 @@ impl Named {
         let mut named = Self { services: Vec::new(), unknown: Vec::new() };
         if names.is_empty() {
             let (services, errors) = select(root, names);
-            if services.is_empty() && errors.is_empty() {
-                let line = format!("there is no service below {}", escape(root.as_os_str().as_encoded_bytes()));
-                named.unknown.push((root.as_os_str().to_owned(), line));
-            }
-            named.unknown.extend(errors.into_iter().map(|line| (root.as_os_str().to_owned(), line)));
             named.services = services;
+            named.unknown.extend(errors.into_iter().map(|line| (root.as_os_str().to_owned(), line)));
         }
+        let known = LazyCell::new(|| find_all(root).unwrap_or_default());
         for name in names {
             let (services, errors) = select(root, std::slice::from_ref(name));
             for service in services {
@@ -77,15 +75,62 @@ impl Named {
                     named.services.push(service);
                 }
             }
-            named.unknown.extend(errors.into_iter().map(|line| (name.clone(), line)));
+            for line in errors {
+                let nearest = nearest(name, &known);
+                let hint = nearest.map_or_else(String::new, |service| format!("; did you mean {}?", service.shown()));
+                named.unknown.push((name.clone(), line + &hint));
+            }
         }
         named
     }
+
+    /// Where no service was found, nor a name that names nothing, this is said of the status root.
+    pub(super) fn or_none(mut self, root: &Path) -> Self {
+        if self.services.is_empty() && self.unknown.is_empty() {
+            let line = format!("there is no service below {}", escape(root.as_os_str().as_encoded_bytes()));
+            self.unknown.push((root.as_os_str().to_owned(), line));
+        }
+        self
+    }
+}
+
+/// The service that was most likely meant by a name, if one is near enough: a third of it may differ.
+fn nearest<'a>(name: &OsStr, services: &'a [Service]) -> Option<&'a Service> {
+    let name = name.to_str()?;
+    let allowed = name.len().max(3) / 3;
+    let distance = |service: &'a Service| {
+        let known = service.name.to_str()?;
+        // The length is looked at first: it is cheap.
+        let is_near = known.len().abs_diff(name.len()) <= allowed;
+        let distance = is_near.then(|| strsim::osa_distance(known, name)).filter(|distance| *distance <= allowed)?;
+        // Few mistake the first letter.
+        Some((distance, known.chars().next() != name.chars().next(), service))
+    };
+    services.iter().filter_map(distance).min().map(|(.., service)| service)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nearest_name_is_named() {
+        let services: Vec<Service> =
+            ["web", "web/a", "db", "应用"].map(|name| Service { name: name.into(), dir: name.into() }).into();
+        let found = |name: &str| nearest(OsStr::new(name), &services).map(Service::shown);
+        for (name, expected) in [
+            ("wb", Some("web")),
+            ("wbe", Some("web")),
+            ("dv", Some("db")),
+            ("应", None),
+            ("应甲", Some("应用")),
+            ("mail", None),
+            ("w*", None),
+            ("", None),
+        ] {
+            assert_eq!(found(name).as_deref(), expected, "{name}");
+        }
+    }
 
     #[test]
     fn seconds_have_parts_and_an_end() {

@@ -11,7 +11,6 @@ use super::arguments::{Named, Waiting};
 use super::delivery::{end_server, last_reason, start};
 use super::exit::{DONE, NOT_IN_TIME, NOT_SO, SYSTEM};
 use super::report::{Ended, Report};
-use super::terminal::say;
 use crate::alarm::{self, BUSY, Delivery, Kept, Place};
 use crate::client::{Liveness, Service};
 use crate::statusdir::Directory;
@@ -30,10 +29,6 @@ const NOW: [&str; 2] = ["--once", "--now"];
 
 /// Delivers all of these now, failed ones too, and waits for the attempt. The answer is the exit code.
 pub(super) fn retry(spools: Vec<(Service, Vec<Kept>)>, waiting: &Waiting) -> u8 {
-    if spools.is_empty() {
-        say("no alarm is waiting, and none has failed");
-        return DONE;
-    }
     let began = Instant::now();
     let services = spools.iter().map(|(service, _)| service.clone()).collect();
     let mut report = Report::new(&Named { services, unknown: Vec::new() }, waiting.quiet);

@@ -5,15 +5,14 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use super::arguments::Named;
 use super::completions::names;
 use super::exit::{DONE, SOME_DOWN, SOME_UNREADABLE, SYSTEM};
-use super::terminal::{has_colours, say};
-use crate::client::{COLUMNS, Level, Service, Sight, find_all, json, notes, row, select, summary, table};
+use super::terminal::{USUAL_WIDTH, has_colours, say};
+use crate::client::{COLUMNS, Level, Service, Sight, find_all, json, notes, row, summary, table};
 use crate::sys::{columns as terminal_columns, now, why_io};
 use crate::text::escape;
 
-/// A terminal that does not know how wide it is.
-const USUAL_WIDTH: u16 = 80;
 /// A table of fewer services is counted at a glance.
 const MANY: usize = 8;
 
@@ -78,19 +77,13 @@ pub(super) fn look(root: &Path, names: &[OsString]) -> Result<Vec<Sight>, String
     let mut sights: Vec<Sight> = if names.is_empty() {
         Sight::of_all(&find_all(root)?)
     } else {
-        let mut services = Vec::new();
-        let mut unknown = Vec::new();
-        for name in names {
-            let (found, errors) = select(root, std::slice::from_ref(name));
-            services.extend(found);
-            let service = Service { name: name.clone(), dir: root.join(name) };
+        let Named { services, unknown } = Named::find(root, names);
+        let unknown = unknown.into_iter().map(|(name, line)| {
+            let service = Service { dir: root.join(&name), name };
             // The name stands before the reason in the table.
-            let named = format!("{}: ", service.shown());
-            let reason = |error: String| error.strip_prefix(&named).map(str::to_owned).unwrap_or(error);
-            unknown.extend(errors.into_iter().map(|error| Sight::unreadable(service.clone(), reason(error))));
-        }
-        services.sort();
-        services.dedup();
+            let reason = line.strip_prefix(&format!("{}: ", service.shown())).map(str::to_owned).unwrap_or(line);
+            Sight::unreadable(service, reason)
+        });
         Sight::of_all(&services).into_iter().chain(unknown).collect()
     };
     sights.sort_by(|one, other| one.service.cmp(&other.service));

@@ -152,7 +152,7 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
                 State::Exited => Until::Exited,
             };
             let order = order(Asked::Wait(until), line.waiting.timeout);
-            carry_out(Named::find(root, &line.names), &order, line.waiting.quiet)
+            carry_out(Named::find(root, &line.names).or_none(root), &order, line.waiting.quiet)
         }
     }
 }

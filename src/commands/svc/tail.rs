@@ -1,7 +1,6 @@
 //! `svc tail`: the end of what services said, and what they say from then on.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -14,11 +13,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::time::TimeSpec;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::completions::names;
+use super::arguments::{Named, Names};
 use super::exit::{DONE, SYSTEM};
 use super::printer::{Printer, Source};
 use super::terminal::{has_colours, say};
-use crate::client::{Followed, Service, refusal, select};
+use crate::client::{Followed, Service, refusal};
 use crate::sys::why_io;
 
 /// Even where the kernel tells of changes, all files are looked at so often: a link may lead out of the directory.
@@ -43,22 +42,21 @@ pub(crate) struct Arguments {
     /// What supervise says of them: supervise.log and supervise.log.wf, merged
     #[arg(long, conflicts_with_all = ["stdout", "stderr"])]
     log: bool,
-    /// Modules, paths of status directories, or patterns
-    #[arg(value_name = "NAME", required = true, add = names())]
-    names: Vec<OsString>,
+    #[command(flatten)]
+    names: Names,
 }
 
 pub(super) fn run(root: &Path, arguments: Arguments) -> u8 {
-    let (services, errors) = select(root, &arguments.names);
-    for error in &errors {
-        say(error);
+    let Named { services, unknown } = arguments.names.find(root);
+    for (_, line) in &unknown {
+        say(line);
     }
     if services.is_empty() {
         return SYSTEM;
     }
     allow_many_files();
     let mut tail = Tail::new(&services, &arguments);
-    let failed = tail.open(&arguments) || !errors.is_empty();
+    let failed = tail.open(&arguments) || !unknown.is_empty();
     let done =
         tail.print_last(&arguments).and_then(|()| if arguments.follow { tail.follow() } else { tail.printer.end() });
     match done {

@@ -4,6 +4,9 @@ use std::io::{self, Write as _};
 
 use crate::text::printable;
 
+/// Of a terminal that does not know how wide it is, in columns.
+pub(super) const USUAL_WIDTH: u16 = 80;
+
 /// A line on stderr about no service.
 pub(super) fn say(line: &str) {
     say_plainly(&format!("svc: {line}"));

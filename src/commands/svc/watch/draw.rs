@@ -34,7 +34,7 @@ const HELP: &str = "  up, down, j, k        select a service          PgUp, PgDn
   s                     start it
   x                     stop it                   (asks first)
   r                     restart it                (asks first)
-  t, Enter              what it says: stdout and stderr; once more or Esc: away
+  t, Enter              what it says: stdout and stderr    (Esc: away)
   l                     what supervise says of it
   /                     show only names with this in them; Esc: all
   f                     show only what needs attention
@@ -42,7 +42,7 @@ const HELP: &str = "  up, down, j, k        select a service          PgUp, PgDn
   Ctrl-L                draw the screen anew      Ctrl-Z: stop, fg continues
   q, Ctrl-C             quit
 
-  RESTARTS: as seen since this was opened, a bar for each 15 s, up to 5 minutes
+  RESTARTS: as seen since this was opened, a bar for each 15 s, of 5 minutes
 
   any key: back";
 
@@ -59,7 +59,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View, now: Stamp) {
     if let Some(shown) = &view.pane {
         draw_pane(frame, shown, pane);
     }
-    frame.render_widget(Paragraph::new(foot_line(view)), foot);
+    frame.render_widget(Paragraph::new(foot_line(view, usize::from(foot.width))), foot);
     if view.help {
         draw_help(frame, list.union(pane));
     }
@@ -175,7 +175,7 @@ fn draw_pane(frame: &mut Frame<'_>, pane: &Pane, area: Rect) {
     frame.render_widget(Paragraph::new(lines), inside);
 }
 
-fn foot_line(view: &View) -> Line<'static> {
+fn foot_line(view: &View, width: usize) -> Line<'static> {
     if let Some(asked) = &view.asked {
         return Line::styled(
             format!("{} {}? y: yes, any other key: no", asked.verb.word(), asked.service.shown()),
@@ -186,12 +186,11 @@ fn foot_line(view: &View) -> Line<'static> {
         return Line::from(format!("/{}_   Enter: keep, Esc: show all", escape(view.board.filter.as_bytes())));
     }
     match (&view.message, &view.problem) {
-        (Some(message), _) => Line::from(message.clone()),
-        (None, Some(problem)) => Line::styled(problem.clone(), style(Tone::Bad, view.painted)),
-        (None, None) => Line::styled(
-            "q quit  ? help  s start  x stop  r restart  t tail  / filter  <> sort  l log  f failed",
-            Modifier::DIM,
-        ),
+        (Some(message), _) => Line::from(cut(message, width)),
+        (None, Some(problem)) => Line::styled(cut(problem, width), style(Tone::Bad, view.painted)),
+        (None, None) => {
+            Line::styled("q quit  ? help  s start  x stop  r restart  t tail  l log  / filter  <> sort", Modifier::DIM)
+        }
     }
 }
 
