@@ -14,7 +14,7 @@ use super::texts::{self, Line};
 use super::turn::Supervisor;
 use crate::alarm::{self, Facts};
 use crate::config::Hup;
-use crate::policy::{Action, AlarmKind, Event, Sig, Told};
+use crate::policy::{Action, AlarmKind, Event, Told};
 use crate::statusdir::Claim;
 use crate::sys::{Launch, Output, Program, Target, boot_ns, kill, launch, why};
 use crate::text::escape;
@@ -26,9 +26,7 @@ impl Supervisor {
             match action {
                 Action::Start => self.start(),
                 Action::Signal(sig) => {
-                    let sent = self.signal(sig);
-                    let stands_still = || self.service.as_ref().is_some_and(Service::stands_still);
-                    if !sent && !(sig == Sig::Stop && stands_still()) {
+                    if !self.signal(sig) {
                         self.event(Event::NotSent(sig));
                     }
                 }

@@ -412,7 +412,7 @@ impl Supervisor {
         }
     }
 
-    /// Sends a signal to the service, if there is one. False: it may not be sent.
+    /// Sends a signal to the service, if there is one. False: it may not be sent, and the service is not stopped already.
     pub(super) fn signal(&mut self, sig: Sig) -> bool {
         let target = match self.settings.kill_mode {
             KillMode::Process => Target::Process,
@@ -423,6 +423,6 @@ impl Supervisor {
             let text = if errno == Errno::EPERM { "it runs as another user".to_owned() } else { why(errno) };
             self.lines.push(Line::warning(format!("unable to send {sig:?} to the service: {text}")));
         }
-        sent.is_ok()
+        sent.is_ok() || sig == Sig::Stop && self.service.as_ref().is_some_and(Service::stands_still)
     }
 }
