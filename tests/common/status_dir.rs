@@ -134,9 +134,12 @@ impl StatusDir {
         self.state_items().into_iter().collect()
     }
 
-    /// One value of the long record; none where the key is not there.
+    /// One value of the long record; none where the key is not there. Other lines may be of an older text: on a full disk
+    /// it is overwritten in place.
     pub(crate) fn value(&self, key: &str) -> Option<String> {
-        self.state().remove(key)
+        let text = self.text("state");
+        let value = |line: &str| Some(line.strip_prefix(key)?.strip_prefix(" :")?.trim().to_owned());
+        text.lines().find_map(value)
     }
 
     /// A number in the long record; 0 where it is not there.

@@ -6,6 +6,7 @@
 //!
 //! --lock-first    takes the lock before it goes to the background: the kernel's list names a dead process
 //! --asleep        never comes to its poll, but sleeps instead
+//! --no-rest       hears something at once after a start
 //! --child         has another child beside the service
 //! --no-record     writes no record
 //! --wrong-record  names its own pid in the record instead of the service's
@@ -199,7 +200,9 @@ impl Classic {
         self.pid = self.fork(&command);
         self.paused = false;
         self.changed();
-        std::thread::sleep(Duration::from_secs(1));
+        if !self.is("--no-rest") {
+            std::thread::sleep(Duration::from_secs(1));
+        }
     }
 
     fn fork(&self, command: &[String]) -> i32 {

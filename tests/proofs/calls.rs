@@ -76,9 +76,11 @@ const BY_NAME: &[c_long] = &[
 /// The name of the file that a call is about, as far as it is about one; of fcntl(2) also what is asked for.
 pub(crate) fn object(pid: Pid, kind: c_long, arguments: &[u64; 6]) -> String {
     let link = |number: u64| {
-        let target = fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap_or_default();
-        let name = target.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+        let path = format!("/proc/{pid}/fd/{number}");
+        let target = fs::read_link(&path).unwrap_or_default();
+        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // A folder is told by what it ends in.
+        if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) { name + "/" } else { name }
     };
     #[cfg(target_arch = "x86_64")]
     if kind == libc::SYS_dup2 {
@@ -92,6 +94,7 @@ pub(crate) fn object(pid: Pid, kind: c_long, arguments: &[u64; 6]) -> String {
         return text(pid, arguments[0]);
     }
     match (kind, i32::try_from(arguments[1])) {
+        (libc::SYS_pidfd_send_signal, Ok(signal)) => format!("signal {signal}"),
         (libc::SYS_fcntl, Ok(libc::F_GETFD)) => "F_GETFD".to_owned(),
         (libc::SYS_fcntl, Ok(what)) => format!("{} {what}", link(arguments[0])),
         _ => link(arguments[0]),

@@ -215,7 +215,7 @@ fn breathe(world: &World<'_>, lives: bool, usual: &mut Option<(usize, u64)>) {
     world.until_obeyed(b"un", "up, alarms on", || is("alarms", "yes") && sandbox.service_pid().is_some());
     if lives {
         let pid = sandbox.supervise_pid();
-        let now = (descriptors_of(pid), resident_kib(pid));
+        let now = (descriptors_of(pid).len(), resident_kib(pid));
         let (descriptors, kib) = usual.get_or_insert(now);
         // svalarm may be on its way, which has a pipe.
         assert!(now.0 <= *descriptors + 1, "{} descriptors, and {descriptors} at first", now.0);

@@ -60,7 +60,9 @@ pub(crate) fn commands() -> Vec<Scenario> {
         command("d while up", b"d", up(), is_down),
         command("u while down", b"u", down(), lives(2)),
         command("o while down", b"o", down(), move |world| {
-            lives(2)(world) && world.sandbox.value("wanted").as_deref() == Some("once")
+            // What could not be started at all is not tried again.
+            let refused = || is_down(world) && world.sandbox.warnings().contains("[FATAL]");
+            (lives(2)(world) || refused()) && world.sandbox.value("wanted").as_deref() == Some("once")
         }),
         command("k", b"k", up(), lives(2)),
         command("t", b"t", up(), lives(2)),
@@ -151,7 +153,11 @@ pub(crate) fn commands() -> Vec<Scenario> {
                 world.crash();
                 world.wait("its alarm is stored", || world.spooled().len() == 1);
             }),
-            settled: Box::new(|world| !world.is_supervised()),
+            settled: Box::new(|world| {
+                // The alarm is another's business from then on, or it is told why not.
+                let told = || world.said().iter().any(|line| line.contains("svalarm"));
+                !world.is_supervised() && (!world.svalarms().is_empty() || told())
+            }),
             ..command("dx, with an alarm in the spool", b"dx", up(), |_| true)
         },
     ]);

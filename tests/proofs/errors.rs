@@ -64,18 +64,27 @@ const OLD: &[(c_long, &[Errno])] = &[];
 
 /// Files that are none: what the kernel keeps in memory has no disk that could fail.
 const IN_MEMORY: &[&str] =
-    &["pipe:", "anon_inode:", "svcontrol", "control", "boot_id", "maps", "stat", "locks", "null"];
+    &["svcontrol", "control", "ok", "boot_id", "maps", "stat", "locks", "null", "syscall", "cmdline", "user"];
+/// The same by how their names begin.
+const IN_MEMORY_TOO: &[&str] = &["pipe:", "memfd:", "anon_inode:"];
+
+fn is_in_memory(object: &str) -> bool {
+    IN_MEMORY.contains(&object) || IN_MEMORY_TOO.iter().any(|name| object.starts_with(name))
+}
 
 /// Whether a call with these arguments, about this object, can really fail so.
 pub(crate) fn can_happen(kind: c_long, object: &str, arguments: &[u64; 6], errno: Errno) -> bool {
     let argument = |number: usize| i32::try_from(arguments[number]).unwrap_or(0);
     match kind {
-        libc::SYS_read | libc::SYS_write => !IN_MEMORY.iter().any(|name| object.starts_with(name)),
+        libc::SYS_read | libc::SYS_write => !is_in_memory(object),
+        // What a file system has kept to itself until then it says at the close; of a folder there is nothing.
+        libc::SYS_close => errno == EINTR || !is_in_memory(object) && !object.ends_with('/'),
         libc::SYS_openat => match errno {
             ENOSPC | EDQUOT => argument(2) & libc::O_CREAT != 0,
             EROFS => argument(2) & libc::O_ACCMODE != libc::O_RDONLY,
             _ => true,
         },
+        libc::SYS_brk => arguments[0] != 0,
         libc::SYS_fcntl => matches!(argument(1), F_NOTIFY | libc::F_SETPIPE_SZ),
         _ => true,
     }

@@ -49,6 +49,15 @@ const HARMLESS: &[(c_long, &str, &[Errno], &str)] = &[
     (libc::SYS_linkat, "control", &[Errno::EPERM, Errno::EMLINK, Errno::EOPNOTSUPP], "the other name is a second fifo"),
     (libc::SYS_statx, "boot_id", &[], "only its length is asked for, to make room"),
     (libc::SYS_statx, "supervise.conf", &[], "only its length is asked for, to make room"),
+    (libc::SYS_statx, "/supervise", &[], "the kernel's name of its own file serves as well, and U says if none does"),
+    (
+        libc::SYS_statx,
+        "/proc/self/exe",
+        &[],
+        "the kernel's name of its own file serves as well, and U says if none does",
+    ),
+    (libc::SYS_openat, "cmdline", &[Errno::EINTR], "it is opened again"),
+    (libc::SYS_statx, "cmdline", &[], "only its length is asked for, to make room"),
     (libc::SYS_statx, "stat", &[], "only its length is asked for, to make room"),
     (
         libc::SYS_openat,
@@ -56,7 +65,7 @@ const HARMLESS: &[(c_long, &str, &[Errno], &str)] = &[
         &[],
         "how it ended is said to be unknown; where it matters if it lives, nothing is started",
     ),
-    (libc::SYS_pidfd_send_signal, "", &[], "only asked whether it is there; a signal that is not sent is told"),
+    (libc::SYS_pidfd_send_signal, "signal 0", &[], "only asked whether it is there"),
     (libc::SYS_renameat, "supervise.log", &[], "a log must not grow: where it can't be moved away it is cut"),
     (libc::SYS_fchmod, "supervise.log", &[], "its mode is what the umask has left of it"),
     #[cfg(target_arch = "x86_64")]
@@ -64,12 +73,18 @@ const HARMLESS: &[(c_long, &str, &[Errno], &str)] = &[
     (libc::SYS_readlinkat, "/ns/user", &[], "how it ended is asked of the kernel, or unknown"),
     (libc::SYS_statx, "app", &[], "whether it is there shows when it is made"),
     (libc::SYS_unlinkat, "ok", &[], "held by nobody, it says the same as none"),
+    (libc::SYS_ioctl, "pidfd", &[], "a kernel before 6.15: how it ended is said to be unknown"),
+    (libc::SYS_brk, "", &[], "the C library takes memory elsewhere"),
     (libc::SYS_munmap, "", &[], "the memory stays ours"),
     (libc::SYS_getcwd, "", &[], "the alarm names no conf, and is delivered as it was then"),
-    (libc::SYS_mkdirat, "alarms", &[], "told where it matters, or a folder that is there already"),
-    (libc::SYS_openat, "alarms", &[], "told where it matters, or a folder that is there already"),
-    (libc::SYS_newfstatat, "alarms", &[], "told where it matters, or a folder that is there already"),
-    (libc::SYS_getdents64, "alarms", &[], "told where it matters, or a folder that is there already"),
+    (libc::SYS_openat, "alarms", &[], "not stored, or not counted, is told; else svalarm is started, and looks itself"),
+    (
+        libc::SYS_newfstatat,
+        "alarms",
+        &[],
+        "not stored, or not counted, is told; else svalarm is started, and looks itself",
+    ),
+    (libc::SYS_getdents64, "alarms", &[], "not counted is told; at the end svalarm is started, and looks itself"),
     (libc::SYS_mkdirat, ".delivery", &[], "svalarm is started again after a minute"),
     (libc::SYS_openat, ".delivery", &[], "svalarm is started again after a minute"),
     (libc::SYS_openat, "next", &[], "svalarm is started again after a minute"),
@@ -79,8 +94,15 @@ const HARMLESS: &[(c_long, &str, &[Errno], &str)] = &[
 /// There is no room.
 const FULL: &[Errno] = &[Errno::ENOSPC, Errno::EDQUOT];
 
+/// What is harmless in supervise, and in its child between fork and exec is not.
+const TOLD_BY_A_CHILD: &[(libc::c_long, &str)] = &[(libc::SYS_openat, "__stderr"), (libc::SYS_setpgid, "")];
+
 /// Whether a failure belongs to them.
-pub(crate) fn is_harmless(strike: &Strike, errno: Errno) -> bool {
+pub(crate) fn is_harmless(strike: &Strike, errno: Errno, in_child: bool) -> bool {
+    let is_told = |(kind, name): &(libc::c_long, &str)| *kind == strike.kind && strike.object.contains(name);
+    if in_child && TOLD_BY_A_CHILD.iter().any(is_told) {
+        return false;
+    }
     HARMLESS.iter().any(|(kind, name, errors, _)| {
         *kind == strike.kind && strike.object.contains(name) && (errors.is_empty() || errors.contains(&errno))
     })

@@ -1,7 +1,7 @@
 //! What must always be true, whoever was killed and whatever failed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::{Pid, Sandbox, alive, decode_record, eventually, process_stat};
@@ -39,9 +39,10 @@ pub(crate) fn zombies_of(pid: Pid) -> Vec<Pid> {
     pids.filter(|child| process_stat(*child).is_some_and(|stat| stat.state == 'Z' && stat.parent == pid)).collect()
 }
 
-/// How many descriptors a process has open.
-pub(crate) fn descriptors_of(pid: Pid) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+/// What the descriptors lead to that a process has open.
+pub(crate) fn descriptors_of(pid: Pid) -> Vec<PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.map(|entry| fs::read_link(entry.path()).unwrap_or_default()).collect()
 }
 
 /// What the records say is so: `None`, or what is not true yet.

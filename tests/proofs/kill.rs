@@ -1,6 +1,6 @@
 //! supervise, its children and its caller are killed at every system call of every scenario, one by one.
 
-use nix::libc::{SYS_setpgid, SYS_setsid, c_long};
+use nix::libc::{SYS_prctl, SYS_setpgid, SYS_setsid, c_long};
 
 use crate::jobs::{Job, Outcome};
 use crate::scenarios::Scenario;
@@ -33,13 +33,14 @@ pub(crate) fn watch(scenario: &Scenario) -> Watched {
 /// What a plan that was carried out for this process means to the world.
 pub(crate) fn after(world: &World<'_>, seen: &Seen, process: Option<usize>) -> After {
     let supervise = world.supervise_number();
-    let is_service = process.is_some_and(|process| is_service(world, seen, process));
+    let struck = seen.struck.is_some();
+    let is_service = struck && process.is_some_and(|process| is_service(world, seen, process));
     After {
-        struck: seen.struck.is_some(),
-        supervise_struck: seen.struck.is_some() && process == Some(supervise),
-        service_struck: seen.struck.is_some() && is_service,
+        struck,
+        supervise_struck: struck && process == Some(supervise),
+        service_struck: is_service,
         without_conf: false,
-        turn_ended: seen.struck.as_ref().is_some_and(|strike| strike.polls > seen.polls_before),
+        turn_ended: seen.struck.as_ref().is_some_and(|strike| strike.turn_ended),
     }
 }
 
@@ -47,11 +48,20 @@ pub(crate) fn after(world: &World<'_>, seen: &Seen, process: Option<usize>) -> A
 /// which it is, and where it did not live to make them, what supervise said of it does.
 pub(crate) fn is_service(world: &World<'_>, seen: &Seen, process: usize) -> bool {
     let hook = world.scenario.options.contains(&"-r");
+    let named = |pid: i32| world.sandbox.log().contains(&format!("pid {pid},"));
     let Some(child) = seen.processes.get(process).filter(|_| process > world.supervise_number()) else { return false };
     match (child.calls.contains(&SYS_setsid), child.calls.contains(&SYS_setpgid)) {
         (true, _) => false,
+        // One that is asked if an upgrade is possible takes care not to outlive supervise.
+        (false, true) if child.calls.contains(&SYS_prctl) => false,
+        (false, true) if world.scenario.upgrades() => {
+            let was_one = || named(child.pid) || world.sandbox.warnings().contains("[FATAL]");
+            let was_asked = || world.sandbox.value("upgrade_problem").is_some();
+            world.wait("it is known what it was", || was_one() || was_asked());
+            was_one()
+        }
         (false, true) => !hook || process > world.supervise_number() + 1,
-        (false, false) => world.sandbox.log().contains(&format!("pid {},", child.pid)),
+        (false, false) => named(child.pid),
     }
 }
 

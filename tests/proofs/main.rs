@@ -7,7 +7,7 @@
 //! cargo test --test proofs -- chaos [--rounds N] [--seed N]
 //! ```
 //!
-//! `--scenario`: only those with this text in their name. `--limit`: as many as fit in, chosen by `--seed`.
+//! `--scenario`: only those with this text in their name; `--job`: the same of what is done in them. `--limit`: as many as fit in, chosen by `--seed`.
 
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 #[path = "../common/mod.rs"]
@@ -23,6 +23,8 @@ mod invariants;
 mod jobs;
 mod kill;
 mod random;
+mod registers;
+mod replacing;
 mod scenarios;
 mod tracer;
 mod world;
@@ -39,6 +41,7 @@ use scenarios::Scenario;
 struct Asked {
     what: String,
     scenario: String,
+    job: String,
     rounds: u64,
     limits: Limits,
 }
@@ -48,12 +51,13 @@ fn read() -> Result<Asked, String> {
     let what = words.next().ok_or("kill, fail or chaos?")?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let limits = Limits { threads: 8, time: None, seed: now.as_secs() };
-    let mut asked = Asked { what, scenario: String::new(), rounds: 500, limits };
+    let mut asked = Asked { what, scenario: String::new(), job: String::new(), rounds: 500, limits };
     while let Some(word) = words.next() {
         let value = words.next().ok_or(format!("{word} wants a value"))?;
         let number = || value.parse::<u64>().map_err(|error| format!("{value}: {error}"));
         match word.as_str() {
             "--scenario" => asked.scenario = value,
+            "--job" => asked.job = value,
             "--threads" => asked.limits.threads = usize::try_from(number()?).unwrap_or(1),
             "--limit" => asked.limits.time = Some(Duration::from_secs(number()?)),
             "--rounds" => asked.rounds = number()?,
@@ -106,6 +110,7 @@ fn at_every_call(
     for ((number, scenario), watched) in scenarios.iter().enumerate().zip(&watched) {
         jobs.extend(watched.iter().flat_map(|watched| jobs_of((number, scenario), watched)));
     }
+    jobs.retain(|job| job.name.contains(&asked.job));
     let tallies = jobs::run(jobs, scenarios.len(), asked.limits);
     let mut failed = Vec::new();
     for ((scenario, watched), tally) in scenarios.iter().zip(&watched).zip(&tallies) {

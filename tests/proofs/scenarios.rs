@@ -2,9 +2,9 @@
 
 use nix::sys::signal::Signal;
 
-use crate::commands;
 use crate::common::{alive, eventually, signal};
 use crate::world::{After, World};
+use crate::{commands, replacing};
 
 /// How the traced part begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,13 @@ pub(crate) struct Scenario {
     pub(crate) succeeded: bool,
 }
 
+impl Scenario {
+    /// `U` is given in it.
+    pub(crate) fn upgrades(&self) -> bool {
+        self.name.split([' ', ',']).any(|word| word == "U")
+    }
+}
+
 /// Alarms are stored, and never delivered: the relay refuses connections.
 pub(crate) const CONF: &str = "[global]\nalarm_interval : 600\nalarm_mail : nobody@example.invalid\n\
                     mail_transport : smtp://127.0.0.1:1\npacing : 0.1\n";
@@ -63,21 +70,26 @@ pub(crate) fn scenario(name: &str) -> Scenario {
     }
 }
 
+/// So long after the start that the service is restarted at once.
+pub(crate) fn ran() -> Box<dyn Fn(&World<'_>) + Send + Sync> {
+    Box::new(|_| std::thread::sleep(std::time::Duration::from_millis(100)))
+}
+
 /// The counts of the long record.
 #[track_caller]
-fn expect_exits(world: &World<'_>, exits: u64) {
+pub(crate) fn expect_exits(world: &World<'_>, exits: u64) {
     eventually(&world.sandbox, &format!("{exits} exits are counted"), || world.sandbox.count("exits") >= exits);
     assert_eq!(world.sandbox.count("exits"), exits, "each exit is counted, and once");
 }
 
 #[track_caller]
-fn expect_alarms(world: &World<'_>, alarms: usize) {
+pub(crate) fn expect_alarms(world: &World<'_>, alarms: usize) {
     eventually(&world.sandbox, &format!("{alarms} alarms are stored"), || world.spooled().len() >= alarms);
     assert_eq!(world.spooled().len(), alarms, "each alarm is stored, and once");
 }
 
 /// The service died once by itself, and one more time where the plan struck its successor before its exec.
-fn after_a_crash(world: &World<'_>, after: &After) {
+pub(crate) fn after_a_crash(world: &World<'_>, after: &After) {
     world.until_up();
     expect_exits(world, 1 + u64::from(after.service_struck));
     if after.without_conf {
@@ -169,8 +181,6 @@ fn starts() -> Vec<Scenario> {
 fn crashes() -> Vec<Scenario> {
     let act = || Box::new(|world: &World<'_>| world.kill_service());
     let restarted = || Box::new(|world: &World<'_>| world.lives().len() == 2 && world.spooled().len() == 1);
-    // So long after the start that it is restarted at once.
-    let ran = || Box::new(|_: &World<'_>| std::thread::sleep(std::time::Duration::from_millis(100)));
     vec![
         Scenario {
             prepare: ran(),
@@ -282,5 +292,5 @@ fn crashes() -> Vec<Scenario> {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
-    starts().into_iter().chain(crashes()).chain(commands::commands()).collect()
+    starts().into_iter().chain(crashes()).chain(commands::commands()).chain(replacing::replacing()).collect()
 }

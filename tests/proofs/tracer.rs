@@ -17,6 +17,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::common::supervise_program;
+use crate::registers::{answer, set_first_argument, skip};
 use crate::{calls, errors};
 
 /// What is done at which call. Processes are numbered in the order in which they appear, the first is 0.
@@ -47,26 +49,32 @@ pub(crate) struct Traced {
     pub(crate) calls: Vec<c_long>,
     /// It is in its poll, and has nothing to do.
     pub(crate) idle: bool,
-    /// How often it has gone into its poll.
-    pub(crate) polls: usize,
+    /// It is about to read from svcontrol.
+    listens: bool,
+    /// It has read a command.
+    heard: bool,
+    /// The turn in which it has read the first one has ended.
+    turn_ended: bool,
     /// It has ended, or has executed a program that is none of ours.
     pub(crate) gone: bool,
-    /// The call that is being made is to fail.
-    failing: bool,
+    /// It has executed supervise, and is not in its `main` yet.
+    beginning: bool,
+    /// The call that is being made is to fail: its number and its first argument.
+    failing: Option<(c_long, u64)>,
 }
 
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) processes: Vec<Traced>,
-    /// The call at which the plan was carried out, and how often the process had polled by then.
+    /// The call at which the plan was carried out.
     pub(crate) struck: Option<Strike>,
-    /// How often it was.
-    pub(crate) strikes: usize,
+    /// It was at a log, in which nothing could be said then.
+    pub(crate) struck_log: bool,
+    /// It was while a program that was executed had not begun yet.
+    pub(crate) struck_beginning: bool,
     /// The exit code of a program that was started; `None` inside: a signal ended it.
     pub(crate) exit: Option<Option<i32>>,
-    /// How often the first process had polled when it was about to be disturbed.
-    pub(crate) polls_before: usize,
     relented: bool,
     /// What was wrong, if anything ever was.
     pub(crate) trouble: Option<String>,
@@ -78,7 +86,9 @@ pub(crate) struct Strike {
     pub(crate) kind: c_long,
     /// The file that the call was about.
     pub(crate) object: String,
-    pub(crate) polls: usize,
+    pub(crate) turn_ended: bool,
+    /// So many processes had ended by then.
+    pub(crate) ended: usize,
 }
 
 /// Looks at the world before every call; the answer is what is wrong with it.
@@ -112,7 +122,7 @@ fn options() -> Options {
 impl Tracer {
     /// Attaches to a running process; returns once it is traced.
     pub(crate) fn attach(pid: i32, plan: Plan, look: impl Look) -> Self {
-        Self::run(plan, 0, look, move || {
+        Self::run(plan, look, move || {
             let pid = Pid::from_raw(pid);
             ptrace::seize(pid, options()).and_then(|()| ptrace::interrupt(pid)).map_err(|e| format!("attach: {e}"))?;
             Ok((pid, None))
@@ -121,8 +131,7 @@ impl Tracer {
 
     /// Starts a program under the tracer; returns once it is.
     pub(crate) fn start(mut command: Command, plan: Plan, look: impl Look) -> Self {
-        // A caller, and the supervise that it forks: both are ours also when they execute something.
-        Self::run(plan, 1, look, move || {
+        Self::run(plan, look, move || {
             // SAFETY: one system call, which is async-signal-safe.
             unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
             let child = command.spawn().map_err(|e| format!("start: {e}"))?;
@@ -135,7 +144,6 @@ impl Tracer {
 
     fn run(
         plan: Plan,
-        ours: usize,
         look: impl Look,
         begin: impl FnOnce() -> Result<(Pid, Option<Child>), String> + Send + 'static,
     ) -> Self {
@@ -153,7 +161,7 @@ impl Tracer {
             Ok((root, _child)) => {
                 lock(&theirs).processes.push(Traced { pid: root.as_raw(), ..Traced::default() });
                 let _ = tell.send(());
-                Pump { plan, ours, look: Box::new(look), seen: theirs, stop: their_stop, root }.run();
+                Pump { plan, look: Box::new(look), seen: theirs, stop: their_stop, root }.run();
             }
         });
         let _ = told.recv();
@@ -195,12 +203,15 @@ impl Drop for Tracer {
 /// The thread that is the tracer: the kernel lets no other do it.
 struct Pump {
     plan: Plan,
-    /// Processes up to this number stay traced over an exec.
-    ours: usize,
     look: Box<dyn Look>,
     seen: Arc<Mutex<Seen>>,
     stop: Arc<Mutex<bool>>,
     root: Pid,
+}
+
+fn is_supervise(pid: Pid) -> bool {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+    program.is_ok_and(|program| program.file_name() == supervise_program().file_name())
 }
 
 /// linux/ptrace.h
@@ -230,7 +241,9 @@ impl Pump {
             }
             WaitStatus::PtraceEvent(pid, _, event) if event == libc::PTRACE_EVENT_EXEC => {
                 let number = self.number(pid);
-                if number <= self.ours {
+                // supervise stays traced over an exec, and whom it asks before one.
+                if is_supervise(pid) {
+                    lock(&self.seen).processes[number].beginning = true;
                     let _ = ptrace::syscall(pid, None);
                 } else {
                     lock(&self.seen).processes[number].gone = true;
@@ -293,10 +306,14 @@ impl Pump {
         if info.op == libc::PTRACE_SYSCALL_INFO_EXIT {
             let process = &mut seen.processes[number];
             process.idle = false;
-            if std::mem::take(&mut process.failing)
-                && let Plan::Fail { errno, .. } = self.plan
-            {
-                answer(pid, errno);
+            // SAFETY: the kernel says that this is an exit, so this is the part that it filled.
+            if std::mem::take(&mut process.listens) && unsafe { info.u.exit.sval } > 0 {
+                process.heard = true;
+            }
+            match (process.failing.take(), self.plan) {
+                (Some((libc::SYS_brk, argument)), _) => set_first_argument(pid, argument),
+                (Some(_), Plan::Fail { errno, .. }) => answer(pid, errno),
+                _ => {}
             }
             return true;
         }
@@ -306,12 +323,17 @@ impl Pump {
         // SAFETY: the kernel says that this is an entry, so this is the part that it filled.
         let entry = unsafe { info.u.entry };
         let kind = c_long::try_from(entry.nr).unwrap_or(-1);
+        let ended = seen.processes.iter().filter(|process| process.gone).count();
         let process = &mut seen.processes[number];
         process.calls.push(kind);
-        if kind == libc::SYS_ppoll {
+        // The first thing that it does is to take the descriptors that it was handed.
+        process.beginning &= (kind, entry.args[1]) != (libc::SYS_fcntl, libc::F_SETFD.unsigned_abs().into());
+        // The loop waits for several things. Whoever waits for a child's exec waits for one.
+        if kind == libc::SYS_ppoll && entry.args[1] > 1 && !process.beginning {
             process.idle = true;
-            process.polls += 1;
+            process.turn_ended |= process.heard;
         }
+        process.listens = kind == libc::SYS_read && calls::object(pid, kind, &entry.args) == "svcontrol";
         let strikes = match self.plan {
             Plan::Watch => false,
             Plan::Kill { process: wanted, call } => number == wanted && process.calls.len() == call,
@@ -335,43 +357,22 @@ impl Pump {
         {
             return true;
         }
-        seen.strikes += 1;
+        seen.struck_beginning |= process.beginning;
+        seen.struck_log |= object.starts_with("supervise.log");
         if seen.struck.is_none() {
-            seen.struck = Some(Strike { kind, object, polls: process.polls });
+            seen.struck = Some(Strike { kind, object, turn_ended: process.turn_ended, ended });
         }
         if let Plan::Kill { .. } = self.plan {
             let _ = kill(pid, Signal::SIGKILL); // the call is not made any more
             return false;
         }
-        process.failing = true;
-        // A file is closed whatever close(2) answers.
-        if kind != libc::SYS_close {
-            skip(pid);
+        process.failing = Some((kind, entry.args[0]));
+        match kind {
+            libc::SYS_close => {} // a file is closed whatever it answers
+            // It answers with no error, but with where the memory ends, as to one that asks (brk(2), notes).
+            libc::SYS_brk => set_first_argument(pid, 0),
+            _ => skip(pid),
         }
         true
     }
 }
-
-/// The call that a process is about to make is not made.
-#[cfg(target_arch = "x86_64")]
-fn skip(pid: Pid) {
-    if let Ok(mut registers) = ptrace::getregs(pid) {
-        registers.orig_rax = u64::MAX;
-        let _ = ptrace::setregs(pid, registers);
-    }
-}
-
-/// What the call answers.
-#[cfg(target_arch = "x86_64")]
-fn answer(pid: Pid, errno: Errno) {
-    if let Ok(mut registers) = ptrace::getregs(pid) {
-        registers.rax = (-i64::from(errno as i32)).cast_unsigned();
-        let _ = ptrace::setregs(pid, registers);
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn skip(_: Pid) {}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn answer(_: Pid, _: Errno) {}

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::calls;
 use crate::common::{Pid, Sandbox, alive, eventually, eventually_some, process_stat, signal};
 use crate::invariants;
 use crate::scenarios::{Begin, Scenario};
@@ -16,6 +18,8 @@ use crate::tracer::{Plan, Seen, Tracer};
 pub(crate) struct World<'a> {
     pub(crate) sandbox: Sandbox,
     pub(crate) scenario: &'a Scenario,
+    /// The supervise that was there before it began.
+    before: Mutex<Option<Pid>>,
 }
 
 /// What the plan has done to a run.
@@ -42,20 +46,27 @@ const LIMIT: Duration = Duration::from_secs(30);
 impl<'a> World<'a> {
     /// Makes the sandbox, and brings it to where the scenario begins.
     pub(crate) fn new(scenario: &'a Scenario) -> Self {
-        let world = World { sandbox: Sandbox::new(), scenario };
+        let world = World { sandbox: Sandbox::new(), scenario, before: Mutex::new(None) };
         world.sandbox.write_conf(&scenario.conf);
         if scenario.begin == Begin::Attach {
             world.supervise();
             world.until_up();
         }
         (scenario.prepare)(&world);
+        if scenario.begin == Begin::Attach {
+            world.note_supervise(world.sandbox.supervise_pid());
+        }
         world
     }
 
+    /// The command line of the service, blanks between its words.
+    pub(crate) fn service_words(&self) -> String {
+        format!("./service alone one refused line starts {}", self.scenario.service)
+    }
+
     fn args(&self) -> Vec<String> {
-        let service = format!("./service alone one refused line starts {}", self.scenario.service);
         let mut args: Vec<String> = ["-p", "status/app", "-F", "supervise.conf", "-f"].map(String::from).to_vec();
-        args.push(service);
+        args.push(self.service_words());
         args.extend(self.scenario.options.iter().map(|option| (*option).to_owned()));
         args
     }
@@ -92,8 +103,6 @@ impl<'a> World<'a> {
                 let supervise = &tracer.seen().processes[0];
                 supervise.idle || supervise.gone
             });
-            let mut seen = tracer.seen();
-            seen.polls_before = seen.processes[0].polls;
         }
         (self.scenario.act)(self);
         tracer
@@ -107,24 +116,49 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The same by what is seen: one that could not go on in its process after an upgrade has begun anew in another.
+    fn supervise_now(&self, seen: &Seen) -> usize {
+        let pid = self.sandbox.value("supervise").and_then(|pid| pid.parse().ok());
+        let known = seen.processes.iter().position(|process| Some(process.pid) == pid);
+        known.unwrap_or_else(|| self.supervise_number())
+    }
+
+    /// This supervise is there before it begins.
+    pub(crate) fn note_supervise(&self, pid: Pid) {
+        *self.before.lock().expect("nobody panics with it") = Some(pid);
+    }
+
+    /// The supervise that was there before.
+    pub(crate) fn supervise_before(&self) -> Option<Pid> {
+        *self.before.lock().expect("nobody panics with it")
+    }
+
+    /// Another one says that it is supervise.
+    pub(crate) fn has_another_supervise(&self) -> bool {
+        let pid = self.sandbox.value("supervise").and_then(|pid| pid.parse().ok());
+        pid.is_some() && pid != self.supervise_before()
+    }
+
     /// All that the scenario sets going has come to its end, with nobody struck down.
     pub(crate) fn is_settled(&self, seen: &Seen) -> bool {
         let service = self.sandbox.service_pid();
-        let supervise = seen.processes.get(self.supervise_number());
+        let settled = (self.scenario.settled)(self);
+        let number_now = self.supervise_now(seen);
+        let supervise = seen.processes.get(number_now);
         // What a supervise that has ended leaves to deliver its alarms stays.
         let ended = supervise.is_some_and(|supervise| supervise.gone);
         let quiet = supervise.is_some_and(|supervise| supervise.idle || supervise.gone)
             && seen.processes.iter().enumerate().all(|(number, process)| {
                 let dead = ended || Some(process.pid) == service || !alive(process.pid);
-                number == self.supervise_number() || process.gone && dead
+                number == number_now || process.gone && dead
             });
-        quiet && (self.scenario.settled)(self)
+        settled && quiet
     }
 
     /// The same, where the caller or a child was struck: supervise is in its poll, or has ended, and no child is on
     /// its way any more. What follows later, after the pacing for example, is waited for without the tracer.
     pub(crate) fn is_quiet(&self, seen: &Seen) -> bool {
-        let supervise = self.supervise_number();
+        let supervise = self.supervise_now(seen);
         let others_gone = seen.processes.iter().enumerate().all(|(number, other)| number == supervise || other.gone);
         others_gone && seen.processes.get(supervise).is_none_or(|known| known.gone || known.idle)
     }
@@ -174,8 +208,7 @@ impl<'a> World<'a> {
 
     /// The pid of every service that got as far as to say so.
     pub(crate) fn lives(&self) -> Vec<Pid> {
-        let text = self.sandbox.read("starts");
-        text.lines().filter_map(|line| line.split_once(' ')?.0.parse().ok()).collect()
+        pids(&self.sandbox.read("starts"))
     }
 
     /// Kills the service that runs, and waits until it is dead.
@@ -212,6 +245,24 @@ impl<'a> World<'a> {
         !self.sandbox.lock_is_free()
     }
 
+    /// Whether it is one of ours, and not the classic program.
+    fn is_supervised_by_ours(&self) -> bool {
+        let is_classic = |pid: &Pid| comm(*pid) == "classic";
+        self.is_supervised() && !self.sandbox.lock_holders().iter().any(is_classic)
+    }
+
+    /// Whether a process waits in poll(2) or ppoll(2).
+    pub(crate) fn waits_in_poll(&self, pid: Pid) -> bool {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        let number = text.split(' ').next().and_then(|number| number.parse().ok());
+        number.is_some_and(|number| ["poll", "ppoll"].contains(&calls::name(number).as_str()))
+    }
+
+    /// The pid of every hook that got as far as to say so.
+    pub(crate) fn hooks(&self) -> Vec<Pid> {
+        pids(&self.sandbox.read("hooks"))
+    }
+
     /// The ids of the messages in the spool.
     pub(crate) fn spooled(&self) -> Vec<String> {
         let names = self.sandbox.alarms().into_iter();
@@ -227,7 +278,7 @@ impl<'a> World<'a> {
     /// After whatever was done: a supervise is there, all is quiet, and every invariant holds.
     #[track_caller]
     pub(crate) fn check(&self, after: &After) {
-        if !self.is_supervised() && self.scenario.succeeded {
+        if !self.is_supervised_by_ours() && self.scenario.succeeded {
             self.supervise();
         }
         (self.scenario.after)(self, after);
@@ -252,8 +303,7 @@ impl<'a> World<'a> {
 
     /// The processes that deliver alarms.
     pub(crate) fn svalarms(&self) -> Vec<Pid> {
-        let name = |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        self.sandbox.processes().into_iter().filter(|pid| name(pid) == "svalarm\n").collect()
+        self.sandbox.processes().into_iter().filter(|pid| comm(*pid) == "svalarm").collect()
     }
 
     /// Gives commands, and waits until they are obeyed. Where supervise gives up or ends meanwhile, starts another and
@@ -278,4 +328,14 @@ impl<'a> World<'a> {
             false
         });
     }
+}
+
+/// The first word of each line of `PID TIME`.
+fn pids(text: &str) -> Vec<Pid> {
+    text.lines().filter_map(|line| line.split_once(' ')?.0.parse().ok()).collect()
+}
+
+/// The name of a process, empty where there is none.
+fn comm(pid: Pid) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
