@@ -110,3 +110,61 @@ fn what_can_not_be_known_is_said_with_the_file_and_its_owner() {
     let status = svc(&sandbox, &["status", "app"]).expect_code(4).stdout;
     assert!(status.contains("supervise unknown"), "{status}");
 }
+
+/// Every verb that takes names.
+const WITH_NAMES: [&[&str]; 9] = [
+    &["start"],
+    &["signal", "HUP"],
+    &["wait", "up"],
+    &["tail"],
+    &["alarm", "off"],
+    &["alarm", "test"],
+    &["alarms"],
+    &["alarms", "retry"],
+    &["alarms", "drop", "1"],
+];
+
+#[test]
+fn a_closed_root_is_a_refusal_and_no_unknown_name() {
+    let Some(sandbox) = looked_into() else { return };
+    set_mode(&sandbox.path("status"), 0o700);
+    fs::create_dir_all(sandbox.path("elsewhere/app")).expect("root may");
+    set_mode(&sandbox.path("elsewhere"), 0o711);
+    set_mode(&sandbox.path("elsewhere/app"), 0o755);
+    for verb in WITH_NAMES {
+        for (name, closed) in [
+            ("app", "status"),
+            ("a*", "status"),
+            ("elsewhere/app", "status"), // it may be a module, which would come first
+            (sandbox.path("elsewhere/*").to_str().expect("a plain path"), "elsewhere"),
+            (sandbox.path("status/app").to_str().expect("a plain path"), "status"),
+        ] {
+            if name.starts_with('/') && closed == "elsewhere" {
+                set_mode(&sandbox.path("status"), 0o755);
+            }
+            let said = svc(&sandbox, &[verb, &[name]].concat()).expect_code(111).stderr;
+            set_mode(&sandbox.path("status"), 0o700);
+            let mode = if closed == "status" { "0700" } else { "0711" };
+            assert!(said.contains(&format!("{closed} (owner root, mode {mode})")), "{verb:?} {name}: {said}");
+        }
+    }
+    let said = svc(&sandbox, &["start", "--all"]).expect_code(111).stderr;
+    assert!(
+        said.contains("unable to read the status root: Permission denied: status (owner root, mode 0700)"),
+        "{said}"
+    );
+    let said = svc(&sandbox, &["status", "app"]).expect_code(4).stdout;
+    assert!(said.contains("unable to look for it: Permission denied: status (owner root, mode 0700)"), "{said}");
+}
+
+#[test]
+fn an_unknown_name_is_the_same_to_every_verb() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    for verb in WITH_NAMES {
+        for name in ["none", "no*", "status/none", "app/status"] {
+            let said = sandbox.svc(&[verb, &[name]].concat()).expect_code(102).stderr;
+            assert!(said.contains(name) && said.contains("no such service"), "{verb:?} {name}: {said}");
+        }
+    }
+}

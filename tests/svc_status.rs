@@ -47,7 +47,9 @@ fn the_exit_code_tells_the_worst() {
 #[test]
 fn without_services_nothing_is_wrong() {
     let sandbox = Sandbox::new();
-    svc(&sandbox, &["status"]).expect_code(111).expect_stderr(&["unable to read the status root ./status"]);
+    svc(&sandbox, &["status"])
+        .expect_code(111)
+        .expect_stderr(&["unable to read the status root: No such file or directory: status"]);
     fs::create_dir(sandbox.path("status")).unwrap();
     svc(&sandbox, &["status"]).expect_code(0).expect_stderr(&["there are no services below ./status"]);
     assert_eq!(json(&sandbox, &[]).0["services"], Value::Array(Vec::new()));
@@ -70,8 +72,8 @@ fn what_is_named_appears_whatever_is_wrong_with_it() {
     assert_eq!(services[0]["pid"].as_i64(), sandbox.service_pid().map(i64::from));
     assert_eq!(services[0]["supervise_pid"].as_i64(), Some(i64::from(sandbox.supervise_pid())));
     assert_eq!(services[1]["problem"], "No such file or directory: status/empty/status");
-    assert_eq!(services[2]["problem"], "./status/nix: No such file or directory");
-    assert_eq!(services[3]["problem"], "no service has such a name");
+    assert_eq!(services[2]["problem"], "no such service: No such file or directory: status/nix");
+    assert_eq!(services[3]["problem"], "no such service");
 }
 
 #[test]

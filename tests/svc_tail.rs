@@ -47,8 +47,10 @@ fn the_last_lines_of_one_or_of_many() {
     assert_eq!(tail(&["-n0", "web"]).expect_code(0).stdout, "");
     make(&sandbox, &[("web/status", "")]);
     assert_eq!(tail(&["-n1", "--stdout", "--all"]).expect_code(0).stdout, "3\n");
-    tail(&["wb"]).expect_stderr(&["wb: ./status/wb: No such file or directory; did you mean web?"]);
-    tail(&["web", "nix"]).expect_code(111).expect_stderr(&["nix: ./status/nix: No such file or directory"]);
+    tail(&["wb"]).expect_stderr(&["wb: no such service: No such file or directory: status/wb; did you mean web?"]);
+    tail(&["web", "nix"])
+        .expect_code(102)
+        .expect_stderr(&["nix: no such service: No such file or directory: status/nix"]);
     tail(&[]).expect_code(100);
 }
 

@@ -30,6 +30,11 @@ fn stop_returns_when_it_is_down_and_start_when_it_is_up() {
     assert!(!alive(service));
     assert_eq!((sandbox.service_pid(), sandbox.record().wanted), (None, b'd'));
     assert_eq!(sandbox.svc(&["stop", "app"]).expect_code(0).stdout, "app: down already\n");
+    assert_eq!(
+        sandbox.svc(&["stop", "status/app/"]).expect_code(0).stdout,
+        "status/app: down already\n",
+        "by its path"
+    );
     let said = sandbox.svc(&["start", "app"]).expect_code(0).stdout;
     let service = sandbox.service_pid().expect("it is up");
     assert_eq!(said, format!("app: started (pid {service})\n"));

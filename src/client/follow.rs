@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::statusdir::Directory;
+use crate::sys::errno_of;
 
 /// So much is read at once.
 const BLOCK: usize = 64 << 10;
@@ -58,7 +59,7 @@ impl Followed {
     pub fn open(&mut self, lines: usize) -> Result<(), Errno> {
         let file = self.open_name()?;
         let size = file.metadata().map_or(0, |meta| meta.len());
-        self.at = start_of_last(&file, size, lines).map_err(|error| errno(&error))?;
+        self.at = start_of_last(&file, size, lines).map_err(|error| errno_of(&error))?;
         self.open = Some(file);
         Ok(())
     }
@@ -70,7 +71,7 @@ impl Followed {
         match file.metadata() {
             Ok(meta) if meta.is_file() => Ok(file),
             Ok(_) => Err(Errno::EINVAL),
-            Err(error) => Err(errno(&error)),
+            Err(error) => Err(errno_of(&error)),
         }
     }
 
@@ -120,10 +121,6 @@ impl Followed {
             }
         }
     }
-}
-
-fn errno(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
 }
 
 /// Where the last lines begin, found from the end: the size of the file does not matter.

@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use super::liveness::Liveness;
 use crate::policy::Wanted;
 use crate::statusdir::{Directory, ReadRecord, Record};
-use crate::sys::why;
+use crate::sys::{errno_of, why};
 
 /// A long record is about a kilobyte; what is longer than this is none.
 const STATE_LIMIT: u64 = 1 << 20;
@@ -122,8 +122,7 @@ fn read(dir: &Directory, name: &str, limit: u64) -> Result<Vec<u8>, Unreadable> 
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(Unreadable::System)?;
     let mut file = File::from(file);
-    let failed =
-        |error: std::io::Error| Unreadable::System(Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)));
+    let failed = |error: std::io::Error| Unreadable::System(errno_of(&error));
     // Of a plain file, less than was asked for is all there is: one call, which matters for a thousand services.
     let mut bytes = vec![0; USUAL_SIZE];
     let length = file.read(&mut bytes).map_err(failed)?;

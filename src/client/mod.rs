@@ -39,4 +39,5 @@ pub use rows::{COLUMNS, notes, row, state_words, summary, time_since, tone};
 pub use select::{Service, find_all, root, select};
 pub use sight::{Level, Sight, Trouble};
 pub use steer::{Order, Outcome, steer, write_only};
+pub use target::Refusal;
 pub use verb::{Until, Verb};

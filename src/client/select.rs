@@ -2,12 +2,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
+use nix::errno::Errno;
 
-use crate::sys::why_io;
+use super::owner::{refusal, shown as shown_path};
+use super::target::Refusal;
+use crate::sys::errno_of;
 use crate::text::escape;
 
 /// Folders inside folders are looked into so deep: module names have a slash or two.
@@ -41,12 +45,13 @@ pub fn root(option: Option<PathBuf>) -> PathBuf {
 /// that of a module (`root`/NAME), else the path of a status directory, else a pattern for either.
 ///
 /// # Errors
-/// A line for each name that names nothing; what the others name is not lost: it comes with them.
-pub fn select(root: &Path, names: &[OsString]) -> (Vec<Service>, Vec<String>) {
+/// One for each name that names nothing, or that we may not look for; what the others name is not lost: it comes with
+/// them.
+pub fn select(root: &Path, names: &[OsString]) -> (Vec<Service>, Vec<Refusal>) {
     if names.is_empty() {
         return match find_all(root) {
             Ok(services) => (services, Vec::new()),
-            Err(error) => (Vec::new(), vec![error]),
+            Err(error) => (Vec::new(), vec![Refusal::System(error)]),
         };
     }
     let (mut services, mut errors) = (Vec::new(), Vec::new());
@@ -65,45 +70,67 @@ pub fn select(root: &Path, names: &[OsString]) -> (Vec<Service>, Vec<String>) {
     (services, errors)
 }
 
-fn named(root: &Path, name: &OsStr) -> Result<Vec<Service>, String> {
+fn named(root: &Path, name: &OsStr) -> Result<Vec<Service>, Refusal> {
     let trimmed = name.as_bytes().trim_ascii_end();
     let end = trimmed.iter().rposition(|&byte| byte != b'/').map_or(trimmed.len().min(1), |last| last + 1);
     let plain = OsStr::from_bytes(&trimmed[..end]);
     let shown = escape(name.as_bytes());
     if plain.is_empty() {
-        return Err("an empty name names no service".to_owned());
+        return Err(Refusal::NoSupervise("an empty name names no service".to_owned()));
     }
-    if !Path::new(plain).is_absolute() && root.join(plain).is_dir() {
-        return Ok(vec![Service { name: plain.to_owned(), dir: root.join(plain) }]);
+    let unknown = |why: &str| Refusal::NoSupervise(format!("{shown}: no such service{why}"));
+    let closed =
+        |path: &Path| Refusal::System(format!("{shown}: unable to look for it: {}", refusal(path, Errno::EACCES)));
+    // An absolute path is the same with and without the root.
+    for dir in [root.join(plain), PathBuf::from(plain)] {
+        match fs::metadata(&dir) {
+            Ok(meta) if meta.is_dir() => return Ok(vec![Service { name: plain.to_owned(), dir }]),
+            // What comes first is not passed over because nobody knows if it is there.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(closed(&dir)),
+            _ => {}
+        }
     }
-    if Path::new(plain).is_dir() {
-        return Ok(vec![Service { name: plain.to_owned(), dir: PathBuf::from(plain) }]);
-    }
-    let pattern = plain.to_str().filter(|text| text.contains(['*', '?', '[']));
-    let Some(pattern) = pattern else {
-        let missing =
-            |path: &Path| fs::metadata(path).err().map_or_else(|| "it is no folder".to_owned(), |e| why_io(&e));
+    let Some(pattern) = plain.to_str().filter(|text| text.contains(['*', '?', '['])) else {
         let below = root.join(plain);
-        return Err(format!("{shown}: {}: {}", escape(below.as_os_str().as_bytes()), missing(&below)));
+        return Err(unknown(&match fs::metadata(&below) {
+            Ok(_) => format!(": it is no folder: {}", shown_path(&below)),
+            Err(error) => format!(": {}", refusal(&below, errno_of(&error))),
+        }));
     };
-    let found = matching(root, pattern)?;
-    if found.is_empty() { Err(format!("{shown}: no service has such a name")) } else { Ok(found) }
+    let (found, out_of_sight) = matching(root, pattern).map_err(|why| unknown(&format!(": {why}")))?;
+    match out_of_sight {
+        _ if !found.is_empty() => Ok(found),
+        Some(folder) => Err(closed(&folder)),
+        None => Err(unknown("")),
+    }
 }
 
-/// The services below the root whose names match, else the status directories whose paths do.
-fn matching(root: &Path, text: &str) -> Result<Vec<Service>, String> {
-    let pattern = Pattern::new(text).map_err(|error| format!("{}: {error}", escape(text.as_bytes())))?;
+/// The services below the root whose names match, else the status directories whose paths do; and a folder that could
+/// not be read for it.
+///
+/// # Errors
+/// What is wrong with the pattern.
+fn matching(root: &Path, text: &str) -> Result<(Vec<Service>, Option<PathBuf>), String> {
+    let pattern = Pattern::new(text).map_err(|error| error.to_string())?;
     // As in a shell, except that a star may stand for a slash in a name: `web*` is web/a too.
     let options = MatchOptions { require_literal_separator: false, ..MatchOptions::new() };
-    let mut found = find_all(root).unwrap_or_default();
+    let (mut found, mut closed) = match find(root) {
+        Ok(found) => (found, None),
+        Err(error) => (Vec::new(), (error.kind() == ErrorKind::PermissionDenied).then(|| root.to_owned())),
+    };
     found.retain(|service| service.name.to_str().is_some_and(|name| pattern.matches_with(name, options)));
     if found.is_empty() {
-        let paths = glob::glob(text).into_iter().flatten().flatten();
-        found.extend(
-            paths.filter(|path| is_status_dir(path)).map(|dir| Service { name: dir.clone().into_os_string(), dir }),
-        );
+        for path in glob::glob(text).into_iter().flatten() {
+            match path {
+                Ok(dir) if is_status_dir(&dir) => found.push(Service { name: dir.clone().into_os_string(), dir }),
+                Err(error) if error.error().kind() == ErrorKind::PermissionDenied => {
+                    closed.get_or_insert_with(|| error.path().to_owned());
+                }
+                _ => {}
+            }
+        }
     }
-    Ok(found)
+    Ok((found, closed))
 }
 
 /// Every service below the root, by name: each folder that holds a `status` record or a `svcontrol`.
@@ -111,12 +138,13 @@ fn matching(root: &Path, text: &str) -> Result<Vec<Service>, String> {
 /// # Errors
 /// The root cannot be read. A folder below it that we may not read counts as a service: that it is there must be seen.
 pub fn find_all(root: &Path) -> Result<Vec<Service>, String> {
+    find(root).map_err(|error| format!("unable to read the status root: {}", refusal(root, errno_of(&error))))
+}
+
+fn find(root: &Path) -> std::io::Result<Vec<Service>> {
     let mut found = Vec::new();
-    let entries = fs::read_dir(root).map_err(|error| {
-        format!("unable to read the status root {}: {}", escape(root.as_os_str().as_bytes()), why_io(&error))
-    })?;
     let mut name = Vec::new();
-    walk(entries, root, &mut name, Way { depth: DEPTH, linked: false }, &mut found);
+    walk(fs::read_dir(root)?, root, &mut name, Way { depth: DEPTH, linked: false }, &mut found);
     found.sort();
     Ok(found)
 }
@@ -159,7 +187,7 @@ fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: 
                 let way = Way { depth: way.depth - 1, linked: way.linked || is_link };
                 walk(entries, root, name, way, found);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 found.push(Service { name: OsString::from_vec(name.clone()), dir });
             }
             Err(_) => {}
@@ -175,9 +203,12 @@ fn leads_on(link: &Path) -> bool {
     target.is_dir() && !here.starts_with(&target)
 }
 
-/// Whether a folder holds a `status` record or a `svcontrol`.
+/// Whether a folder holds a `status` record or a `svcontrol`, or may not be looked into.
 fn is_status_dir(path: &Path) -> bool {
-    ["status", "svcontrol"].iter().any(|name| fs::symlink_metadata(path.join(name)).is_ok_and(|meta| !meta.is_dir()))
+    ["status", "svcontrol"].iter().any(|name| match fs::symlink_metadata(path.join(name)) {
+        Ok(meta) => !meta.is_dir(),
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    })
 }
 
 #[cfg(test)]

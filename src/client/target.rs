@@ -1,5 +1,6 @@
 //! The fifos of one status directory, from the side of who gives commands. Nothing here ever waits.
 
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -13,13 +14,21 @@ use super::owner::{refusal, shown};
 use crate::statusdir::Directory;
 use crate::sys::bytes_waiting;
 
-/// Why no command can be given.
+/// Why no command can be given, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No supervise is there; in words.
+    /// No supervise is there, nor perhaps a service of that name.
     NoSupervise(String),
-    /// A system call failed; in words.
+    /// A system call failed.
     System(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSupervise(words) | Self::System(words) => f.write_str(words),
+        }
+    }
 }
 
 /// The way to a supervise.

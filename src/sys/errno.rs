@@ -8,6 +8,12 @@ pub fn why_io(error: &std::io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), |number| why(Errno::from_raw(number)))
 }
 
+/// The number behind one of the standard library's errors; `EIO` where the system is not.
+#[must_use]
+pub fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 /// `No such file or directory` for `ENOENT`, and so on.
 #[must_use]
 pub fn why(errno: Errno) -> String {

@@ -120,13 +120,13 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
     })
 }
 
-/// The services with what their spools keep, each spool once; whether something could not be read, which was said.
-fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, bool) {
-    let Named { services, unknown } = Named::find(root, names);
+/// The services with what their spools keep, each spool once; the exit code of what could not be found or read, which
+/// was said.
+fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, u8) {
+    let Named { services, unknown, mut code } = Named::find(root, names);
     for (_, line) in &unknown {
         say(line);
     }
-    let mut failed = !unknown.is_empty();
     let (mut spools, mut seen) = (Vec::new(), HashSet::new());
     for service in services {
         let opened = Directory::open(&service.dir).and_then(|dir| Ok((fstat(&dir)?, dir)));
@@ -139,32 +139,32 @@ fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, bool) {
         match kept {
             Ok(kept) => spools.push((service, kept)),
             Err((path, errno)) => {
-                failed = true;
+                code = SYSTEM;
                 say(&refusal(&path, errno));
             }
         }
     }
-    (spools, failed)
+    (spools, code)
 }
 
 fn list(root: &Path, names: &[OsString]) -> io::Result<u8> {
-    let (spools, failed) = read(root, names);
+    let (spools, code) = read(root, names);
     let rows = rows(&spools);
     let mut stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     if rows.is_empty() {
-        return Ok(none(failed));
+        return Ok(none(code));
     }
     let width = is_terminal.then(|| usize::from(columns(stdout.as_fd()).unwrap_or(USUAL_WIDTH)));
     let lines = table::lines(&COLUMNS, &rows, width, has_colours(is_terminal));
     stdout.write_all((lines.join("\n") + "\n").as_bytes())?;
-    Ok(if failed { SYSTEM } else { DONE })
+    Ok(code)
 }
 
-/// There is no alarm, as far as could be seen. The answer is the exit code.
-fn none(failed: bool) -> u8 {
-    if failed {
-        return SYSTEM;
+/// There is no alarm, as far as could be seen. `code`: what it is of what could not be.
+fn none(code: u8) -> u8 {
+    if code != DONE {
+        return code;
     }
     say("no alarm is waiting, and none has failed");
     DONE
@@ -172,7 +172,7 @@ fn none(failed: bool) -> u8 {
 
 /// The message with this id, or with the only id that begins so.
 fn find(root: &Path, id: &str, names: &[OsString]) -> Result<(Service, Kept), u8> {
-    let (spools, failed) = read(root, names);
+    let (spools, code) = read(root, names);
     let all = || spools.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| (service, kept)));
     let mut found: Vec<_> = all().filter(|(_, kept)| kept.id == id).collect();
     if found.is_empty() && !id.is_empty() {
@@ -188,7 +188,7 @@ fn find(root: &Path, id: &str, names: &[OsString]) -> Result<(Service, Kept), u8
         }
         [] => {
             say(&format!("no alarm has the id {shown}"));
-            Err(if failed { SYSTEM } else { NOT_SO })
+            Err(code.max(NOT_SO))
         }
         several => {
             say(&format!("{} alarms have ids that begin with {shown}", several.len()));
@@ -255,11 +255,10 @@ fn drop_one(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
 }
 
 fn retry_all(root: &Path, names: &[OsString], waiting: &Waiting) -> u8 {
-    let (spools, failed) = read(root, names);
+    let (spools, code) = read(root, names);
     let spools: Vec<_> = spools.into_iter().filter(|(_, kept)| !kept.is_empty()).collect();
     if spools.is_empty() {
-        return none(failed);
+        return none(code);
     }
-    let code = retry(spools, waiting);
-    if failed { code.max(SYSTEM) } else { code }
+    code.max(retry(spools, waiting))
 }

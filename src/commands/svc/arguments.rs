@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::completions::names;
-use crate::client::{Service, find_all, select};
+use super::exit;
+use crate::client::{Refusal, Service, find_all, select};
 use crate::text::escape;
 
 /// Which services.
@@ -47,8 +48,10 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 pub(super) struct Named {
     /// The services, in the order of the names and none twice.
     pub(super) services: Vec<Service>,
-    /// The names that name nothing, each with a line that says why.
+    /// The names that name nothing, or that could not be looked for, each with a line that says why.
     pub(super) unknown: Vec<(OsString, String)>,
+    /// The exit code of these.
+    pub(super) code: u8,
 }
 
 impl Names {
@@ -59,13 +62,20 @@ impl Names {
 }
 
 impl Named {
+    /// These services.
+    pub(super) fn these(services: Vec<Service>) -> Self {
+        Self { services, unknown: Vec::new(), code: exit::DONE }
+    }
+
     /// Finds the services with these names, without names all below the status root.
     pub(super) fn find(root: &Path, names: &[OsString]) -> Self {
-        let mut named = Self { services: Vec::new(), unknown: Vec::new() };
+        let mut named = Self::these(Vec::new());
         if names.is_empty() {
             let (services, errors) = select(root, names);
             named.services = services;
-            named.unknown.extend(errors.into_iter().map(|line| (root.as_os_str().to_owned(), line)));
+            for refusal in errors {
+                named.refuse(root.as_os_str(), refusal);
+            }
         }
         let known = LazyCell::new(|| find_all(root).unwrap_or_default());
         for name in names {
@@ -75,10 +85,16 @@ impl Named {
                     named.services.push(service);
                 }
             }
-            for line in errors {
-                let nearest = nearest(name, &known);
-                let hint = nearest.map_or_else(String::new, |service| format!("; did you mean {}?", service.shown()));
-                named.unknown.push((name.clone(), line + &hint));
+            for refusal in errors {
+                named.refuse(
+                    name,
+                    match (refusal, nearest(name, &known)) {
+                        (Refusal::NoSupervise(line), Some(service)) => {
+                            Refusal::NoSupervise(format!("{line}; did you mean {}?", service.shown()))
+                        }
+                        (refusal, _) => refusal,
+                    },
+                );
             }
         }
         named
@@ -88,9 +104,14 @@ impl Named {
     pub(super) fn or_none(mut self, root: &Path) -> Self {
         if self.services.is_empty() && self.unknown.is_empty() {
             let line = format!("there is no service below {}", escape(root.as_os_str().as_encoded_bytes()));
-            self.unknown.push((root.as_os_str().to_owned(), line));
+            self.refuse(root.as_os_str(), Refusal::NoSupervise(line));
         }
         self
+    }
+
+    fn refuse(&mut self, name: &OsStr, refusal: Refusal) {
+        self.unknown.push((name.to_owned(), refusal.to_string()));
+        self.code = self.code.max(exit::of(&refusal.into()));
     }
 }
 

@@ -154,7 +154,7 @@ fn script(service: Service, word: Word) -> u8 {
         Word::Status => return status(&service),
     };
     let order = Order { verb, wait: true, timeout: TIMEOUT, settle: SETTLE, kill_after: kills.then_some(PATIENCE) };
-    carry_out(Named { services: vec![service], unknown: Vec::new() }, &order, false)
+    carry_out(Named::these(vec![service]), &order, false)
 }
 
 /// The three lines of the classic script, also of a supervise that has ended: then the exit code says so.

@@ -29,7 +29,7 @@ pub(super) struct Report {
 
 impl Report {
     /// Begins with the names that name nothing.
-    pub(super) fn new(Named { services, unknown }: &Named, quiet: bool) -> Self {
+    pub(super) fn new(Named { services, unknown, .. }: &Named, quiet: bool) -> Self {
         let mut failed = Vec::new();
         for (name, line) in unknown {
             say(line);

@@ -31,7 +31,7 @@ const NOW: [&str; 2] = ["--once", "--now"];
 pub(super) fn retry(spools: Vec<(Service, Vec<Kept>)>, waiting: &Waiting) -> u8 {
     let began = Instant::now();
     let services = spools.iter().map(|(service, _)| service.clone()).collect();
-    let mut report = Report::new(&Named { services, unknown: Vec::new() }, waiting.quiet);
+    let mut report = Report::new(&Named::these(services), waiting.quiet);
     let mut code = DONE;
     let mut tell = |service: &Service, ended: &[Ended]| {
         code = code.max(report.over(&service.shown(), ended));

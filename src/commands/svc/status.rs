@@ -77,7 +77,7 @@ pub(super) fn look(root: &Path, names: &[OsString]) -> Result<Vec<Sight>, String
     let mut sights: Vec<Sight> = if names.is_empty() {
         Sight::of_all(&find_all(root)?)
     } else {
-        let Named { services, unknown } = Named::find(root, names);
+        let Named { services, unknown, .. } = Named::find(root, names);
         let unknown = unknown.into_iter().map(|(name, line)| {
             let service = Service { dir: root.join(&name), name };
             // The name stands before the reason in the table.

@@ -175,7 +175,7 @@ fn start(root: &Path, verb: client::Verb, Started { told, settle }: Started) -> 
 /// Carries out an order and says what came of it, as it comes. Returns the exit code: the largest of all.
 pub(super) fn carry_out(named: Named, order: &Order, quiet: bool) -> u8 {
     let mut report = Report::new(&named, quiet);
-    let mut code = if named.unknown.is_empty() { exit::DONE } else { exit::NO_SUPERVISE };
+    let mut code = named.code;
     client::steer(&named.services, order, &mut |place, outcome| {
         let ended = (exit::of(outcome), outcome.words().to_owned());
         code = code.max(report.over(&named.services[place].shown(), &[ended]));

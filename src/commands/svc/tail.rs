@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::arguments::{Named, Names};
-use super::exit::{DONE, SYSTEM};
+use super::exit::SYSTEM;
 use super::printer::{Printer, Source};
 use super::terminal::{has_colours, say};
 use crate::client::{Followed, Service, refusal};
@@ -47,16 +47,16 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(root: &Path, arguments: Arguments) -> u8 {
-    let Named { services, unknown } = arguments.names.find(root);
+    let Named { services, unknown, code } = arguments.names.find(root);
     for (_, line) in &unknown {
         say(line);
     }
     if services.is_empty() {
-        return SYSTEM;
+        return code;
     }
     allow_many_files();
     let mut tail = Tail::new(&services, &arguments);
-    let failed = tail.open(&arguments) || !unknown.is_empty();
+    let code = if tail.open(&arguments) { SYSTEM } else { code };
     let done =
         tail.print_last(&arguments).and_then(|()| if arguments.follow { tail.follow() } else { tail.printer.end() });
     match done {
@@ -64,8 +64,7 @@ pub(super) fn run(root: &Path, arguments: Arguments) -> u8 {
             say(&format!("unable to write: {}", why_io(&error)));
             SYSTEM
         }
-        _ if failed => SYSTEM,
-        _ => DONE,
+        _ => code,
     }
 }
 

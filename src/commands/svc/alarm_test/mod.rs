@@ -40,7 +40,7 @@ pub(super) fn run(root: &Path, names: &Names, waiting: &Waiting) -> u8 {
     };
     let named = names.find(root);
     let mut report = Report::new(&named, waiting.quiet);
-    let mut code = if named.unknown.is_empty() { DONE } else { SYSTEM };
+    let mut code = named.code;
     let mut tell = |service: &Service, ended: &[Ended]| {
         code = code.max(report.over(&service.shown(), ended));
     };
