@@ -28,8 +28,8 @@ fn nothing_is_written_where_no_supervise_lives() {
         assert_eq!(sandbox.svc(&[verb, "app"]).expect_code(102).stderr, goes_on);
     }
     assert_eq!(sandbox.svc(&["wait", "up", "app"]).expect_code(102).stderr, goes_on);
-    sandbox.svc(&["signal", "TERM", "app"]).expect_code(102);
-    sandbox.svc(&["stop", "--no-wait", "app"]).expect_code(102);
+    assert_eq!(sandbox.svc(&["signal", "TERM", "app"]).expect_code(102).stderr, goes_on);
+    assert_eq!(sandbox.svc(&["stop", "--no-wait", "app"]).expect_code(102).stderr, goes_on);
     // Somebody else reads svcontrol, but `ok` is nobody's: the byte would wait there for a later supervise.
     let reader = fs::OpenOptions::new().read(true).write(true).open(sandbox.file("svcontrol")).expect("it is a fifo");
     sandbox.svc(&["stop", "app"]).expect_code(102);

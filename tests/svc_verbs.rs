@@ -305,3 +305,22 @@ fn alarms_are_turned_off_and_on() {
     assert_eq!(sandbox.svc(&["alarm", "on", "app"]).expect_code(0).stdout, "app: alarms on\n");
     assert_eq!(sandbox.record().alarms, b'o');
 }
+
+#[test]
+fn a_time_without_end_is_waited_for_or_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    for time in ["1e18", "18446744073709551614"] {
+        // Longer than any clock can tell; the second is more than a length of time can hold.
+        let code = if time == "1e18" { 0 } else { 100 };
+        for verb in [&["wait", "up"][..], &["restart", "--settle", "0"], &["alarm", "on"], &["pause"], &["continue"]] {
+            sandbox.svc(&[verb, &["--timeout", time, "app"]].concat()).expect_code(code);
+        }
+    }
+    sandbox.svc(&["restart", "--settle", "1e18", "--timeout", "0.5", "app"]).expect_code(0);
+    let wait = sandbox.svc_in_background(&["wait", "down", "--timeout", "1e18", "app"]);
+    eventually(&sandbox, "it waits", || process_stat(wait.pid()).is_some_and(|stat| stat.state == 'S'));
+    sandbox.write_control(b"d");
+    wait.wait().expect_code(0);
+}

@@ -94,10 +94,7 @@ impl Run {
             target.ok = open_ok(&target.dir).ok();
             target.ok.is_some() || is_known_to_live(&target.dir, &records)?
         } else {
-            if let Err(refusal) = target.connect() {
-                let last = Fare::of(&target.dir, records, Some(false));
-                return Err(no_supervise(refusal, &target.dir, last.as_ref().ok()));
-            }
+            target.connect().map_err(|refusal| no_supervise(refusal, &target.dir))?;
             true
         };
         let before = Fare::of(&target.dir, records, Some(lives));
@@ -124,7 +121,7 @@ impl Run {
             wake: began,
         };
         if !lives && !matches!(judge(order.verb, &run.scene(order, began)), Verdict::Done(_)) {
-            return Err(no_supervise(Refusal::nobody(), &run.target.dir, Some(&run.now)));
+            return Err(no_supervise(Refusal::nobody(), &run.target.dir));
         }
         run.register(place, epoll);
         run.advance(order)?;
@@ -155,9 +152,7 @@ impl Run {
         self.progress = match (self.progress, written) {
             (progress, Written::NoRoom) => progress,
             (Progress::Kept, Written::NoReader) => {
-                let records = Records::read(&self.target.dir);
-                let last = Fare::of(&self.target.dir, records, Some(false));
-                return Err(no_supervise(Refusal::nobody(), &self.target.dir, last.as_ref().ok()));
+                return Err(no_supervise(Refusal::nobody(), &self.target.dir));
             }
             (Progress::Kept, Written::Whole) => Progress::Written,
             (Progress::Written, Written::Whole) => Progress::Followed,

@@ -11,6 +11,7 @@ use super::changes::Changes;
 use super::run::Run;
 use super::target::{Refusal, Target, Written, enter};
 use super::verb::Verb;
+use super::words::no_supervise;
 
 /// What is asked of the services, and for how long it is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -91,16 +92,15 @@ pub fn steer(services: &[Service], order: &Order, tell: &mut dyn FnMut(usize, &O
 /// Writes bytes to the supervise of one service and waits for nothing.
 #[must_use]
 pub fn write_only(service: &Service, bytes: &[u8]) -> Outcome {
-    let write = || {
-        let mut target = Target::new(enter(&service.dir)?);
-        target.connect()?;
-        target.write(bytes)
+    let mut target = match enter(&service.dir) {
+        Ok(dir) => Target::new(dir),
+        Err(refusal) => return refusal.into(),
     };
-    match write() {
+    match target.connect().and_then(|()| target.write(bytes)) {
         Ok(Written::Whole) => Outcome::Done("told".to_owned()),
-        Ok(Written::NoReader) => Refusal::nobody().into(),
+        Ok(Written::NoReader) => no_supervise(Refusal::nobody(), &target.dir),
         Ok(Written::NoRoom) => Outcome::System("svcontrol is full: supervise does not read it".to_owned()),
-        Err(refusal) => refusal.into(),
+        Err(refusal) => no_supervise(refusal, &target.dir),
     }
 }
 

@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, fstatat};
 
 use super::effect::{Failure, Life, See};
 use super::fare::{Fare, State};
+use super::look::Records;
 use super::owner::shown;
 use super::steer::Outcome;
 use super::target::Refusal;
@@ -33,13 +34,15 @@ pub(super) fn failure_words(failure: &Failure, dir: &Directory, log_before: u64)
 }
 
 /// Why nobody can be told, with what the records say of the last supervise.
-pub(super) fn no_supervise(refusal: Refusal, dir: &Directory, last: Option<&Fare>) -> Outcome {
-    match (refusal, last) {
-        (Refusal::NoSupervise(words), Some(last)) if last.gave_up() || how_it_ended(dir, last) == Life::Killed => {
-            Outcome::NoSupervise(format!("{words}: {}", end_words("it", how_it_ended(dir, last), last)))
+pub(super) fn no_supervise(refusal: Refusal, dir: &Directory) -> Outcome {
+    let Refusal::NoSupervise(words) = refusal else { return refusal.into() };
+    let last = Fare::of(dir, Records::read(dir), Some(false)).ok();
+    Outcome::NoSupervise(match last.map(|last| (how_it_ended(dir, &last), last)) {
+        Some((life, last)) if last.gave_up() || life == Life::Killed => {
+            format!("{words}: {}", end_words("it", life, &last))
         }
-        (refusal, _) => refusal.into(),
-    }
+        _ => words,
+    })
 }
 
 /// How a supervise ended that does not live any more: one that ends by itself leaves no pid and no `ok` (the classic
