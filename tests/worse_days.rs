@@ -107,6 +107,7 @@ fn restarts_in_a_row_leave_memory_and_descriptors_as_they_were() {
     sandbox.background(&["-p", "status/app", "-F", "supervise.conf", "-f", "/bin/true"]).expect_code(0);
     let supervise = sandbox.supervise_pid();
     let (stop, starts) = (AtomicBool::new(false), || sandbox.count("starts"));
+    let descriptors = || fs::read_dir(format!("/proc/{supervise}/fd")).expect("it lives").count();
     // `u` cuts the pacing, so they come as fast as they can.
     let until_started = |wanted: u64| {
         stop.store(false, Ordering::Relaxed);
@@ -128,13 +129,14 @@ fn restarts_in_a_row_leave_memory_and_descriptors_as_they_were() {
         let status = fs::read_to_string(format!("/proc/{supervise}/status")).expect("it lives");
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
         let rss: u64 = rss.trim().trim_end_matches(" kB").parse().expect("digits");
-        (rss, fs::read_dir(format!("/proc/{supervise}/fd")).expect("it lives").count())
+        (rss, descriptors())
     };
     let before = until_started(count / 3);
     let after = until_started(count);
     println!("{} starts; KiB and descriptors {before:?}, then {after:?}", starts());
     assert!(starts() >= count);
-    assert_eq!(before.1, after.1, "descriptors");
+    // The file in which `down` stands has its name shortly before it is closed.
+    eventually(&sandbox, "no descriptor more than before", || descriptors() <= before.1);
     assert!(after.0 <= before.0 + 128, "KiB: {before:?}, then {after:?}");
 }
 

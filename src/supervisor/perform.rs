@@ -83,12 +83,12 @@ impl Supervisor {
         match launched {
             Ok(launched) => {
                 self.service = Some(Service::child(launched.pid, (from, boot_ns()), self.session));
-                self.running.clone_from(&self.command.running);
                 self.report = Some(launched.report);
+                self.let_it_execute();
+                self.running.clone_from(&self.command.running);
                 self.not_started = None;
                 self.pid_changed = self.now.stamp;
                 self.adopted = false;
-                self.let_it_execute();
             }
             Err(errno) => {
                 let pacing = self.policy.rules().pacing.as_secs_f64();

@@ -208,8 +208,11 @@ impl Supervisor {
     /// that is to be written about it would only be in its way. A signal or a command ends this at once. It is a time
     /// and not the start report that ends it, since whoever is woken by an exec is in the way of what was executed.
     pub(super) fn let_it_execute(&mut self) {
-        let others = self.control.descriptors().chain([self.signals.as_fd()]);
-        let mut descriptors: Vec<_> = others.map(|other| PollFd::new(other, PollFlags::POLLIN)).collect();
+        // Not on the heap, each page of which is now copied with the first write.
+        let mut fifos = self.control.descriptors();
+        let mut descriptors: [PollFd<'_>; 3] = std::array::from_fn(|_| {
+            PollFd::new(fifos.next().unwrap_or_else(|| self.signals.as_fd()), PollFlags::POLLIN)
+        });
         let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
         self.ready.report = true;
     }

@@ -11,8 +11,9 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{Pid, pipe2};
 
+use super::Program;
+use super::clock::boot_ns_of_child;
 use super::fds::open_owned_link;
-use super::{Program, boot_ns};
 
 /// A step of the child between fork and exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +95,7 @@ pub enum Output<'a> {
     },
 }
 
-/// Gives the whole claim block in the child, from its pid and a time on the clock of [`boot_ns`] that is not before
+/// Gives the whole claim block in the child, from its pid and a time on the clock of [`super::boot_ns`] that is not before
 /// its fork. Must not allocate.
 pub trait StampClaim {
     /// The block, stamped, in two pieces.
@@ -132,10 +133,13 @@ pub struct Launched {
 /// The pipe or the fork was refused; there is no child.
 pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
     let (report, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    // SAFETY: all-zero bytes are a valid one. Made here, so that the child need not look for the function that does it.
+    let mut hup = unsafe { std::mem::zeroed::<libc::sigaction>() };
+    hup.sa_sigaction = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
     // SAFETY: the child makes system calls only, and then becomes another program or ends.
     match unsafe { super::process::fork_bare() }? {
         0 => {
-            let failed = run_child(&mut launch, tell.as_fd());
+            let failed = run_child(&mut launch, &hup, tell.as_fd());
             send(tell.as_fd(), failed);
             // SAFETY: ends this copy of the process without running what the original registered for its exit.
             unsafe { libc::_exit(127) }
@@ -152,7 +156,7 @@ pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
 }
 
 /// The child's line of steps; returns the one that failed.
-fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
+fn run_child(launch: &mut Launch<'_>, hup: &libc::sigaction, tell: BorrowedFd<'_>) -> Report {
     let failed = |step| move |errno| Report { step, errno, file: 0 };
     let steps = |launch: &mut Launch<'_>| -> Result<(), Report> {
         if launch.own_session {
@@ -182,7 +186,7 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
             },
         }
         if let Some((file, claim)) = launch.claim.as_mut() {
-            let block = claim.stamp(std::process::id(), boot_ns());
+            let block = claim.stamp(std::process::id(), boot_ns_of_child());
             let size = block[0].len() + block[1].len();
             let written = nix::sys::uio::pwritev(file, &block.map(IoSlice::new), 0);
             if written != Ok(size) {
@@ -191,13 +195,8 @@ fn run_child(launch: &mut Launch<'_>, tell: BorrowedFd<'_>) -> Report {
                 forget_file_limit();
             }
         }
-        let hup = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
         // SAFETY: neither disposition has code of ours. All other signals have the default already.
-        unsafe {
-            let mut action = std::mem::zeroed::<libc::sigaction>();
-            action.sa_sigaction = hup;
-            libc::sigaction(libc::SIGHUP, &raw const action, std::ptr::null_mut());
-        }
+        unsafe { libc::sigaction(libc::SIGHUP, hup, std::ptr::null_mut()) };
         // Behind the last write: before, a limit on file sizes is an error (setrlimit(2)) and not the end of the child.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(failed(Step::Signals))
     };
