@@ -196,11 +196,19 @@ fn a_retry_is_not_waited_for_longer_than_asked() {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("1.2.3"), &text).unwrap();
     }
+    svc(&sandbox, &["exit", "db"]).expect_code(0);
     let late = alarms(&sandbox, &["retry", "--timeout", "0.3"]).expect_code(99);
     assert_eq!(late.stdout, "", "{late:#?}");
     for name in ["app", "db"] {
         assert!(late.stderr.contains(&format!("{name}: not over in time, and goes on")), "{late:#?}");
     }
+    let stays = |name: &str| {
+        let line = |pid: &Pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let own = format!("svalarm\0--\0./status/{name}\0");
+        svalarms(&sandbox).iter().any(|pid| line(pid).ends_with(own.as_bytes()))
+    };
+    eventually(&sandbox, "one stays where no supervise starts the next", || stays("db"));
+    assert!(!stays("app"), "whose supervise does");
     fs::remove_file(sandbox.path("slow")).unwrap();
     eventually(&sandbox, "what was begun is ended", || {
         sandbox.path("got").exists() && sandbox.read("got").lines().count() == 2
