@@ -157,6 +157,10 @@ fn many_are_tested_at_once() {
     let mut lines: Vec<&str> = told.stdout.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["app", "db", "web"].map(|name| format!("{name}: Exec: ./take: delivered")));
+    let few = format!("rm at.*; ulimit -Sn 9; exec {} alarm test --timeout 14 --all", svc_program().display());
+    let mut command = sandbox.program("sh");
+    command.args(["-c", &few]);
+    sandbox.run(command).expect_code(0);
     sandbox.write("take", "#!/bin/sh\ncat > /dev/null\n[ \"$SUPERVISE_MODULE\" = app ]\n");
     let told = svc(&sandbox, &["alarm", "test", "-q", "--timeout", "1.5", "app", "db", "nope"]);
     assert!(told.code != Some(0) && told.stdout.is_empty(), "{told:#?}");
