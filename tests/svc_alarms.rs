@@ -226,7 +226,7 @@ fn a_directory_that_is_reached_twice_has_each_alarm_once() {
     std::os::unix::fs::symlink("app", sandbox.path("status/link")).unwrap();
     let ids = ids(&sandbox);
     assert_eq!(alarms(&sandbox, &[]).expect_code(0).stdout.lines().count(), 3, "headings, and two alarms");
-    alarms(&sandbox, &["show", &ids[0]]).expect_code(0);
+    alarms(&sandbox, &["show", &format!("{}…", ids[0])]).expect_code(0);
     alarms(&sandbox, &["drop", &ids[0], "link"]).expect_code(0);
     assert_eq!(sandbox.alarms().len(), 1);
 }

@@ -165,6 +165,7 @@ fn none(failed: bool) -> u8 {
 
 /// The message with this id, or with the only id that begins so.
 fn find(root: &Path, id: &str, names: &NamesOrAll) -> Result<(Service, Kept), u8> {
+    let id = id.strip_suffix('…').unwrap_or(id); // as a list on a narrow terminal shows it
     let (spools, failed) = read(root, names);
     let all = || spools.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| (service, kept)));
     let mut found: Vec<_> = all().filter(|(_, kept)| kept.id == id).collect();
