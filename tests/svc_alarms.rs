@@ -157,6 +157,10 @@ fn many_are_tested_at_once() {
     let mut lines: Vec<&str> = told.stdout.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["app", "db", "web"].map(|name| format!("{name}: Exec: ./take: delivered")));
+    let few = format!("rm at.*; ulimit -Sn 9; exec {} alarm test --timeout 14 --all", svc_program().display());
+    let mut command = sandbox.program("sh");
+    command.args(["-c", &few]);
+    sandbox.run(command).expect_code(0);
     sandbox.write("take", "#!/bin/sh\ncat > /dev/null\n[ \"$SUPERVISE_MODULE\" = app ]\n");
     let told = svc(&sandbox, &["alarm", "test", "-q", "--timeout", "1.5", "app", "db", "nope"]);
     assert!(told.code != Some(0) && told.stdout.is_empty(), "{told:#?}");
@@ -196,11 +200,19 @@ fn a_retry_is_not_waited_for_longer_than_asked() {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("1.2.3"), &text).unwrap();
     }
+    svc(&sandbox, &["exit", "db"]).expect_code(0);
     let late = alarms(&sandbox, &["retry", "--timeout", "0.3"]).expect_code(99);
     assert_eq!(late.stdout, "", "{late:#?}");
     for name in ["app", "db"] {
         assert!(late.stderr.contains(&format!("{name}: not over in time, and goes on")), "{late:#?}");
     }
+    let stays = |name: &str| {
+        let line = |pid: &Pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let own = format!("svalarm\0--\0./status/{name}\0");
+        svalarms(&sandbox).iter().any(|pid| line(pid).ends_with(own.as_bytes()))
+    };
+    eventually(&sandbox, "one stays where no supervise starts the next", || stays("db"));
+    assert!(!stays("app"), "whose supervise does");
     fs::remove_file(sandbox.path("slow")).unwrap();
     eventually(&sandbox, "what was begun is ended", || {
         sandbox.path("got").exists() && sandbox.read("got").lines().count() == 2
@@ -214,7 +226,7 @@ fn a_directory_that_is_reached_twice_has_each_alarm_once() {
     std::os::unix::fs::symlink("app", sandbox.path("status/link")).unwrap();
     let ids = ids(&sandbox);
     assert_eq!(alarms(&sandbox, &[]).expect_code(0).stdout.lines().count(), 3, "headings, and two alarms");
-    alarms(&sandbox, &["show", &ids[0]]).expect_code(0);
+    alarms(&sandbox, &["show", &format!("{}…", ids[0])]).expect_code(0);
     alarms(&sandbox, &["drop", &ids[0], "link"]).expect_code(0);
     assert_eq!(sandbox.alarms().len(), 1);
 }

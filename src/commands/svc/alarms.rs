@@ -1,7 +1,6 @@
 //! `svc alarms`: what is still to be delivered; `svc alarm`: alarms on and off, and a test.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -11,8 +10,7 @@ use nix::sys::stat::fstat;
 
 use super::alarm_rows::{COLUMNS, rows};
 use super::alarm_test;
-use super::arguments::{Named, Names, Waiting};
-use super::completions::names;
+use super::arguments::{Named, Names, NamesOrAll, Waiting};
 use super::exit::{DONE, MISUSE, NOT_SO, SYSTEM};
 use super::retry::retry;
 use super::steer::{Told, tell};
@@ -56,44 +54,39 @@ pub(crate) struct Test {
 pub(crate) struct Alarms {
     #[command(subcommand)]
     what: Option<What>,
-    /// Modules, paths of status directories, or patterns; all modules where none is named
-    #[arg(value_name = "NAME", add = names())]
-    names: Vec<OsString>,
+    #[command(flatten)]
+    names: NamesOrAll,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// One line for each
     List {
-        /// Modules, paths of status directories, or patterns; all modules where none is named
-        #[arg(value_name = "NAME", add = names())]
-        names: Vec<OsString>,
+        #[command(flatten)]
+        names: NamesOrAll,
     },
     /// What it says, and who has it
     Show {
         /// As `list` shows it; its beginning is enough
         #[arg(value_name = "ID")]
         id: String,
-        /// Where to look for it; all modules where none is named
-        #[arg(value_name = "NAME", add = names())]
-        names: Vec<OsString>,
+        #[command(flatten)]
+        names: NamesOrAll,
     },
     /// Delivers all of them now, failed ones too
     Retry {
         #[command(flatten)]
         waiting: Waiting,
-        /// Modules, paths of status directories, or patterns; all modules where none is named
-        #[arg(value_name = "NAME", add = names())]
-        names: Vec<OsString>,
+        #[command(flatten)]
+        names: NamesOrAll,
     },
     /// Takes one away for good: who has not got it will not get it
     Drop {
         /// As `list` shows it; its beginning is enough
         #[arg(value_name = "ID")]
         id: String,
-        /// Where to look for it; all modules where none is named
-        #[arg(value_name = "NAME", add = names())]
-        names: Vec<OsString>,
+        #[command(flatten)]
+        names: NamesOrAll,
     },
 }
 
@@ -122,8 +115,8 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
 
 /// The services with what their spools keep, each spool once; the exit code of what could not be found or read, which
 /// was said.
-fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, u8) {
-    let Named { services, unknown, mut code } = Named::find(root, names);
+fn read(root: &Path, names: &NamesOrAll) -> (Vec<(Service, Vec<Kept>)>, u8) {
+    let Named { services, unknown, mut code } = Named::find(root, &names.names);
     for (_, line) in &unknown {
         say(line);
     }
@@ -147,7 +140,7 @@ fn read(root: &Path, names: &[OsString]) -> (Vec<(Service, Vec<Kept>)>, u8) {
     (spools, code)
 }
 
-fn list(root: &Path, names: &[OsString]) -> io::Result<u8> {
+fn list(root: &Path, names: &NamesOrAll) -> io::Result<u8> {
     let (spools, code) = read(root, names);
     let rows = rows(&spools);
     let mut stdout = io::stdout();
@@ -171,7 +164,8 @@ fn none(code: u8) -> u8 {
 }
 
 /// The message with this id, or with the only id that begins so.
-fn find(root: &Path, id: &str, names: &[OsString]) -> Result<(Service, Kept), u8> {
+fn find(root: &Path, id: &str, names: &NamesOrAll) -> Result<(Service, Kept), u8> {
+    let id = id.strip_suffix('…').unwrap_or(id); // as a list on a narrow terminal shows it
     let (spools, code) = read(root, names);
     let all = || spools.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| (service, kept)));
     let mut found: Vec<_> = all().filter(|(_, kept)| kept.id == id).collect();
@@ -197,7 +191,7 @@ fn find(root: &Path, id: &str, names: &[OsString]) -> Result<(Service, Kept), u8
     }
 }
 
-fn show(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
+fn show(root: &Path, id: &str, names: &NamesOrAll) -> io::Result<u8> {
     let (service, kept) = match find(root, id, names) {
         Ok(found) => found,
         Err(code) => return Ok(code),
@@ -229,7 +223,7 @@ fn show(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
     Ok(DONE)
 }
 
-fn drop_one(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
+fn drop_one(root: &Path, id: &str, names: &NamesOrAll) -> io::Result<u8> {
     let (service, kept) = match find(root, id, names) {
         Ok(found) => found,
         Err(code) => return Ok(code),
@@ -254,7 +248,7 @@ fn drop_one(root: &Path, id: &str, names: &[OsString]) -> io::Result<u8> {
     }
 }
 
-fn retry_all(root: &Path, names: &[OsString], waiting: &Waiting) -> u8 {
+fn retry_all(root: &Path, names: &NamesOrAll, waiting: &Waiting) -> u8 {
     let (spools, code) = read(root, names);
     let spools: Vec<_> = spools.into_iter().filter(|(_, kept)| !kept.is_empty()).collect();
     if spools.is_empty() {

@@ -23,6 +23,14 @@ pub(crate) struct Names {
     all: bool,
 }
 
+/// Which services, where no name means all.
+#[derive(Debug, Args)]
+pub(crate) struct NamesOrAll {
+    /// Modules below the status root, paths of status directories, or patterns; all modules where none is named
+    #[arg(value_name = "NAME", add = names())]
+    pub(super) names: Vec<OsString>,
+}
+
 /// How long.
 #[derive(Debug, Args)]
 pub(crate) struct Waiting {

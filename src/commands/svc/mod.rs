@@ -9,6 +9,7 @@ mod completions;
 mod delivery;
 mod exit;
 mod interrupts;
+mod limits;
 mod printer;
 mod report;
 mod retry;

@@ -56,6 +56,7 @@ pub(super) fn retry(spools: Vec<(Service, Vec<Kept>)>, waiting: &Waiting) -> u8 
         std::thread::sleep(LOOK);
     }
     for retry in at_work {
+        leave_one(&retry.service);
         tell(&retry.service, &[(NOT_IN_TIME, "not over in time, and goes on".to_owned())]);
     }
     for (service, _) in to_do {
@@ -119,12 +120,10 @@ impl Retry {
     /// What came of it.
     fn end(self) -> Vec<Ended> {
         let Self { service, before, ended, refused: mut lines, .. } = self;
-        let dir = Directory::open(&service.dir);
-        let left = dir.as_ref().map_err(|errno| *errno).and_then(alarm::list);
-        let (dir, left, code) = match (dir, left, ended) {
-            (Ok(dir), Ok(left), Ok(code)) => (dir, left, code),
-            (_, _, Err(error)) => return vec![(SYSTEM, error)],
-            (Err(errno), _, _) | (_, Err(errno), _) => return vec![(SYSTEM, why(errno))],
+        let left = Directory::open(&service.dir).and_then(|dir| alarm::list(&dir)).map_err(why);
+        let (left, code) = match (left, ended) {
+            (Ok(left), Ok(code)) => (left, code),
+            (Err(error), _) | (_, Err(error)) => return vec![(SYSTEM, error)],
         };
         let mut is_missing = false;
         for kept in &left {
@@ -145,14 +144,20 @@ impl Retry {
         if gone > 0 {
             lines.push((DONE, format!("{gone} delivered")));
         }
-        if left.iter().any(|kept| kept.place == Place::Queue) && Liveness::of(&dir) != Liveness::Lives {
-            // No supervise starts the next one in time: this one stays until all is delivered.
-            let _ = start(&service.dir, &[]);
+        if left.iter().any(|kept| kept.place == Place::Queue) {
+            leave_one(&service);
         }
         if code == Some(i32::from(BUSY)) && is_missing {
             lines.push((NOT_SO, "another svalarm is at work there, and goes on by itself".to_owned()));
         }
         lines
+    }
+}
+
+/// Where no supervise starts the next svalarm in time, one stays until all is delivered.
+fn leave_one(service: &Service) {
+    if Directory::open(&service.dir).is_ok_and(|dir| Liveness::of(&dir) != Liveness::Lives) {
+        let _ = start(&service.dir, &[]); // it follows one that is at work
     }
 }
 

@@ -5,8 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use super::arguments::Named;
-use super::completions::names;
+use super::arguments::{Named, NamesOrAll};
 use super::exit::{DONE, SOME_DOWN, SOME_UNREADABLE, SYSTEM};
 use super::terminal::{USUAL_WIDTH, has_colours, say};
 use crate::client::{COLUMNS, Level, Service, Sight, find_all, json, notes, row, summary, table};
@@ -27,13 +26,12 @@ pub(crate) struct Arguments {
     /// Only what needs attention, the worst first
     #[arg(long)]
     failed: bool,
-    /// Modules, paths of status directories, or patterns; all modules where none is named
-    #[arg(value_name = "NAME", add = names())]
-    names: Vec<OsString>,
+    #[command(flatten)]
+    names: NamesOrAll,
 }
 
 pub(super) fn run(root: &Path, arguments: Arguments) -> u8 {
-    let Arguments { json: as_json, watch, failed, names } = arguments;
+    let Arguments { json: as_json, watch, failed, names: NamesOrAll { names } } = arguments;
     if watch {
         return super::watch::run(root, &names, failed);
     }

@@ -1,13 +1,11 @@
 //! `svc start`, `stop` and their like: from the words of the command line to an order, and from its outcomes to lines.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::arguments::{Named, Names, Waiting, seconds};
-use super::completions::names;
+use super::arguments::{Named, Names, NamesOrAll, Waiting, seconds};
 use super::{exit, report::Report};
 use crate::client::{self, Order, Until};
 use crate::policy::Command;
@@ -82,9 +80,8 @@ pub(crate) struct Waited {
     /// The state to wait for
     #[arg(value_name = "STATE")]
     state: State,
-    /// A module below the status root, the path of a status directory, or a pattern for either [default: all]
-    #[arg(value_name = "NAME", add = names())]
-    names: Vec<OsString>,
+    #[command(flatten)]
+    names: NamesOrAll,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -152,7 +149,7 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
                 State::Exited => Until::Exited,
             };
             let order = order(Asked::Wait(until), line.waiting.timeout);
-            carry_out(Named::find(root, &line.names).or_none(root), &order, line.waiting.quiet)
+            carry_out(Named::find(root, &line.names.names).or_none(root), &order, line.waiting.quiet)
         }
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::time::TimeSpec;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::arguments::{Named, Names};
 use super::exit::SYSTEM;
+use super::limits::allow_many_files;
 use super::printer::{Printer, Source};
 use super::terminal::{has_colours, say};
 use crate::client::{Followed, Service, refusal};
@@ -65,13 +65,6 @@ pub(super) fn run(root: &Path, arguments: Arguments) -> u8 {
             SYSTEM
         }
         _ => code,
-    }
-}
-
-/// A thousand services have two thousand files.
-fn allow_many_files() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

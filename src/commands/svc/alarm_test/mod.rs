@@ -14,6 +14,7 @@ use super::arguments::{Names, Waiting};
 use super::delivery::{last_reason, start};
 use super::exit::{DONE, NOT_IN_TIME, NOT_SO, SYSTEM};
 use super::interrupts::{Interrupts, code_of};
+use super::limits::allow_many_files;
 use super::report::{Ended, Report};
 use super::terminal::say;
 use crate::alarm::{self, BUSY, Delivery, Kept, Place};
@@ -38,6 +39,7 @@ pub(super) fn run(root: &Path, names: &Names, waiting: &Waiting) -> u8 {
             return SYSTEM;
         }
     };
+    allow_many_files();
     let named = names.find(root);
     let mut report = Report::new(&named, waiting.quiet);
     let mut code = named.code;

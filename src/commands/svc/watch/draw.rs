@@ -178,7 +178,7 @@ fn draw_pane(frame: &mut Frame<'_>, pane: &Pane, area: Rect) {
 fn foot_line(view: &View, width: usize) -> Line<'static> {
     if let Some(asked) = &view.asked {
         return Line::styled(
-            format!("{} {}? y: yes, any other key: no", asked.verb.word(), asked.service.shown()),
+            format!("{} {}? y: yes, any other key: no", asked.word, asked.service.shown()),
             Modifier::BOLD,
         );
     }

@@ -3,7 +3,8 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::pane::{Pane, What};
-use super::{Asked, Verb, View};
+use super::{Asked, View};
+use crate::client::Verb;
 
 /// Further than any list is long.
 const FAR: isize = isize::MAX / 2;
@@ -67,12 +68,12 @@ fn command(view: &mut View, code: KeyCode) -> Turn {
         KeyCode::Home | KeyCode::Char('g') => view.board.select(-FAR),
         KeyCode::End | KeyCode::Char('G') => view.board.select(FAR),
         KeyCode::Char('s') => {
-            if let Some(service) = view.board.selected().cloned() {
-                view.tell(&Asked { verb: Verb::Start, service });
+            if let Some(asked) = asked(view, Verb::Start, "start") {
+                view.tell(&asked);
             }
         }
-        KeyCode::Char('x') => ask(view, Verb::Stop),
-        KeyCode::Char('r') => ask(view, Verb::Restart),
+        KeyCode::Char('x') => view.asked = asked(view, Verb::Stop, "stop"),
+        KeyCode::Char('r') => view.asked = asked(view, Verb::Restart, "restart"),
         KeyCode::Char('t') | KeyCode::Enter => toggle_pane(view, What::Output),
         KeyCode::Char('l') => toggle_pane(view, What::Log),
         KeyCode::Esc if view.pane.is_some() => view.pane = None,
@@ -103,8 +104,8 @@ fn command(view: &mut View, code: KeyCode) -> Turn {
     Turn::GoOn
 }
 
-fn ask(view: &mut View, verb: Verb) {
-    view.asked = view.board.selected().cloned().map(|service| Asked { verb, service });
+fn asked(view: &View, verb: Verb, word: &'static str) -> Option<Asked> {
+    view.board.selected().cloned().map(|service| Asked { verb, word, service })
 }
 
 fn toggle_pane(view: &mut View, what: What) {

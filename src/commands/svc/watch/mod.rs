@@ -24,7 +24,7 @@ use super::exit::{DONE, MISUSE, SYSTEM};
 use super::interrupts::code_of;
 use super::status::look;
 use super::terminal::{has_colours, say};
-use crate::client::{Board, Changes, Outcome, Service, write_only};
+use crate::client::{Board, Changes, Outcome, Service, Verb, write_only};
 use crate::policy::Moment;
 use crate::sys::{now, why, why_io};
 
@@ -35,35 +35,11 @@ const LOOK_AT_PANE: Duration = Duration::from_millis(200);
 /// A folder deep below the root can come unseen: the root is searched so often.
 const SEARCH: Duration = Duration::from_secs(5);
 
-/// What can be asked of a service here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
-    Start,
-    Stop,
-    Restart,
-}
-
-impl Verb {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Restart => "restart",
-        }
-    }
-
-    fn bytes(self) -> &'static [u8] {
-        match self {
-            Self::Start => b"u",
-            Self::Stop => b"d",
-            Self::Restart => b"du",
-        }
-    }
-}
-
-/// Something that waits for a yes.
+/// What is asked of a service, and may wait for a yes.
 struct Asked {
     verb: Verb,
+    /// The verb as it is typed.
+    word: &'static str,
     service: Service,
 }
 
@@ -89,10 +65,10 @@ struct View {
 impl View {
     /// Tells supervise. What comes of it is seen on the board.
     fn tell(&mut self, asked: &Asked) {
-        let Asked { verb, service } = asked;
+        let Asked { verb, word, service } = asked;
         let name = service.shown();
-        self.message = Some(match write_only(service, verb.bytes()) {
-            Outcome::Done(_) => format!("{name}: told to {}", verb.word()),
+        self.message = Some(match write_only(service, &verb.bytes()) {
+            Outcome::Done(_) => format!("{name}: told to {word}"),
             refused => format!("{name}: {}", refused.words()),
         });
     }
