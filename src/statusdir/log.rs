@@ -5,13 +5,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::Directory;
 use crate::policy::Stamp;
-use crate::sys::local_time;
+use crate::sys::{local_time, lock_exclusively, unlock};
 use crate::text::printable;
 
 /// How much a line matters.
@@ -101,16 +101,18 @@ impl LogFile {
     /// supervise and svalarm may find at the same time that a log is full: who has the file's lock renames it, and the
     /// other one's line stands in the old file. Nobody waits.
     fn rotate_alone(&mut self, dir: &Directory, backups: u32) {
-        // Without a descriptor for it: better a line that is lost than a log that grows.
+        // Without a descriptor for it, or a file system that has locks: better a line that is lost than a log that grows.
         let file = self.open.as_ref().and_then(|file| file.try_clone().ok());
-        let locked = file.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
-        if matches!(locked, Some(Err(_))) {
+        if file.as_ref().map(|file| lock_exclusively(file.as_fd())) == Some(Err(Errno::EWOULDBLOCK)) {
             return;
         }
         if self.is_in_place(dir) {
             self.rotate(dir, backups);
         } else {
             let _ = self.open(dir); // the other one was faster
+        }
+        if let Some(file) = file {
+            let _ = unlock(file.as_fd()); // a file that could not be moved away is still open
         }
     }
 

@@ -135,7 +135,8 @@ impl Supervisor {
         if loaded.settings.kill_mode == KillMode::Group
             && let Some((leader, session)) = predecessor.group
         {
-            sys::end_group_of_dead(leader, session); // its supervise did not live to do it
+            // Its supervise did not live to do it.
+            lines.extend(texts::rest_not_ended(sys::end_group_of_dead(leader, session)));
         }
         let mut running = command.running.clone();
         if let Some(service) = predecessor.service.as_ref()

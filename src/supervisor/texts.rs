@@ -122,6 +122,13 @@ pub(super) fn claim_failed(dir: &str, errno: Errno) -> String {
     format!("unable to write {dir}/claim: {}; a death of supervise now may not be survived", why(errno))
 }
 
+/// KILL was sent to what was left of the service's process group, or could not be.
+pub(super) fn rest_not_ended(sent: Result<(), Errno>) -> Option<Line> {
+    // None is left.
+    let errno = sent.err().filter(|&errno| errno != Errno::ESRCH)?;
+    Some(Line::warning(format!("unable to end what is left of the service's process group: {}", why(errno))))
+}
+
 /// The name stood for something else, which was removed.
 pub(super) fn not_a_fifo(at: &str, name: &str) -> Line {
     Line::warning(format!("{at}/{name} was no fifo and is replaced by one"))

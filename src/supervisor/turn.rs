@@ -266,11 +266,13 @@ impl Supervisor {
         loop {
             let group = self.settings.kill_mode == KillMode::Group;
             let service = self.service.as_ref();
+            let mut rest = Ok(());
             let reaped = reap_next(group.then_some(|pid| {
                 if service.is_some_and(|service| service.is_child(pid)) {
-                    let _ = kill(pid, Target::Group, nix::sys::signal::Signal::SIGKILL);
+                    rest = kill(pid, Target::Group, nix::sys::signal::Signal::SIGKILL);
                 }
             }));
+            self.lines.extend(texts::rest_not_ended(rest));
             let Some(reaped) = reaped else { return };
             if self.hook.as_ref().is_some_and(|hook| hook.pid() == reaped.pid) {
                 self.hook_ended(reaped.ended);
@@ -338,7 +340,8 @@ impl Supervisor {
         let Some(process) = self.service.as_ref().and_then(Service::pidfd) else { return };
         let pid = process.pid().as_raw();
         if self.settings.kill_mode == KillMode::Group {
-            let _ = process.signal(Target::Group, nix::sys::signal::Signal::SIGKILL);
+            let rest = process.signal(Target::Group, nix::sys::signal::Signal::SIGKILL);
+            self.lines.extend(texts::rest_not_ended(rest));
         }
         let ended = match process.exit_status() {
             ExitStatus::Known(ended) => ended,

@@ -72,6 +72,15 @@ pub fn lock_exclusively(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     Errno::result(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
 }
 
+/// Gives a lock of [`lock_exclusively`] back.
+///
+/// # Errors
+/// What flock(2) says; it ends with the last descriptor at the latest.
+pub fn unlock(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: a system call on a descriptor that is open.
+    Errno::result(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_UN) }).map(drop)
+}
+
 /// Makes a pipe as small as it can be: `bytes` is rounded up to a page by the kernel.
 ///
 /// # Errors

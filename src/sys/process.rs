@@ -82,15 +82,16 @@ pub fn session() -> Pid {
 /// Sends KILL to what is left of a process group in this session whose leader has ended. No other process may have the
 /// leader's number: then nothing but such a rest can have kept it, or somebody else's group, and that is in another
 /// session.
-pub fn end_group_of_dead(leader: Pid, session: Pid) {
+///
+/// # Errors
+/// What kill(2) says, where something is left.
+pub fn end_group_of_dead(leader: Pid, session: Pid) -> Result<(), Errno> {
     let is_left = |pid: Pid| {
         ProcStat::read(pid)
             .is_some_and(|stat| (stat.group, stat.session) == (leader.as_raw(), session.as_raw()) && stat.runs())
     };
     // As long as one of them lives the number is the group's. The kernel signals all of them at once.
-    if all_processes().any(is_left) {
-        let _ = kill(leader, Target::Group, Signal::SIGKILL);
-    }
+    if all_processes().any(is_left) { kill(leader, Target::Group, Signal::SIGKILL) } else { Ok(()) }
 }
 
 /// A child that has ended and was reaped.
