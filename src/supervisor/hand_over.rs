@@ -44,6 +44,8 @@ pub struct HandOver {
     pub(super) lock: RawFd,
     pub(super) ok: RawFd,
     pub(super) fifos: Vec<RawFd>,
+    /// The open claim; `None`: it could not be opened, or an older version hands over.
+    pub(super) claim_file: Option<RawFd>,
     /// The service was adopted, and this is its pidfd.
     pub(super) pidfd: Option<RawFd>,
     /// The pid of the running hook.
@@ -95,6 +97,7 @@ impl HandOver {
         let _ = writeln!(out, "path {}", path.as_deref().unwrap_or("-"));
         let _ = writeln!(out, "held {} {} {}", self.dir, self.lock, self.ok);
         let _ = writeln!(out, "fifos {}", self.fifos.iter().map(RawFd::to_string).collect::<Vec<_>>().join(" "));
+        let _ = writeln!(out, "claim {}", optional(self.claim_file));
         let _ = writeln!(out, "pidfd {}", optional(self.pidfd));
         let _ = writeln!(out, "children {} {}", optional(self.hook), optional(self.svalarm));
         let _ = writeln!(out, "state {}", state_text(state));
@@ -134,6 +137,7 @@ impl HandOver {
             lock,
             ok,
             fifos: numbers("fifos")?,
+            claim_file: line("claim").map_or(Some(None), optional)?,
             pidfd: optional(line("pidfd")?)?,
             hook: optional(hook)?,
             svalarm: optional(svalarm)?,
@@ -153,7 +157,7 @@ impl HandOver {
     /// No descriptor stands for two things, and a service that runs is there.
     fn adds_up(&self) -> bool {
         let mut descriptors = [self.dir, self.lock, self.ok].to_vec();
-        descriptors.extend(self.fifos.iter().chain(&self.pidfd));
+        descriptors.extend(self.fifos.iter().chain(&self.claim_file).chain(&self.pidfd));
         let count = descriptors.len();
         descriptors.sort_unstable();
         descriptors.dedup();
@@ -209,6 +213,7 @@ mod tests {
             lock: 4,
             ok: 7,
             fifos: vec![5, 6],
+            claim_file: Some(8),
             pidfd: None,
             hook: None,
             svalarm: Some(43),
@@ -226,8 +231,8 @@ mod tests {
         assert_eq!(bytes[..ClaimBlock::SIZE], claim(Some(42)).encode().bytes().concat()[..]);
         assert_eq!(
             String::from_utf8_lossy(&bytes[ClaimBlock::SIZE..]),
-            "supervise hand-over 1\nfrom 41 0.1.0\npath /usr/bin/super\\x0avise\nheld 3 4 7\nfifos 5 6\npidfd -\n\
-             children - 43\nstate up\nsince 11 12\nflags 1 0 1\ncommand sleep \\xff\nprogram sleep\nend\n"
+            "supervise hand-over 1\nfrom 41 0.1.0\npath /usr/bin/super\\x0avise\nheld 3 4 7\nfifos 5 6\nclaim 8\n\
+             pidfd -\nchildren - 43\nstate up\nsince 11 12\nflags 1 0 1\ncommand sleep \\xff\nprogram sleep\nend\n"
         );
     }
 
@@ -256,6 +261,15 @@ mod tests {
     }
 
     #[test]
+    fn an_older_one_does_not_hand_over_the_open_claim() {
+        let text = String::from_utf8(handed().encode()).unwrap();
+        for less in ["", "claim -\n"] {
+            let without = text.replace("claim 8\n", less);
+            assert_eq!(HandOver::decode(without.as_bytes()), Some(HandOver { claim_file: None, ..handed() }));
+        }
+    }
+
+    #[test]
     fn what_does_not_add_up_is_not_taken() {
         let text = String::from_utf8(handed().encode()).unwrap();
         for (from, to) in [
@@ -265,6 +279,8 @@ mod tests {
             ("held 3 4 7", "held 3 4"),
             ("fifos 5 6", "fifos 5 7"),
             ("fifos 5 6", "fifos "),
+            ("claim 8", "claim 7"),
+            ("claim 8", "claim x"),
             ("state up", "state down"),
             ("state up", "state sideways"),
             ("flags 1 0 1", "flags 1 0"),

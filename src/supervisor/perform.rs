@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::claim_file::ClaimFile;
 use super::command::ServiceCommand;
 use super::conf::load;
 use super::debts::Paid;
@@ -250,8 +251,16 @@ impl Supervisor {
             return;
         }
         let claim = self.claim_now();
-        let Some(file) = self.claim.as_mut() else { return };
-        match file.write(claim) {
+        let written = match self.claim.as_mut() {
+            Some(file) => file.write(claim),
+            None if !self.troubles.claiming.allows(self.now.moment) => return,
+            // It could not be opened so far. What it says is older than what is known here.
+            None => match ClaimFile::open(&self.dir) {
+                Ok((file, _)) => self.claim.insert(file).write(claim),
+                Err(failed) => Err(failed.errno()),
+            },
+        };
+        match written {
             Ok(()) => self.troubles.claiming.succeed(),
             Err(errno) if self.troubles.claiming.fail(self.now.moment) => {
                 self.lines.push(Line::warning(texts::claim_failed(&self.at, errno)));

@@ -43,6 +43,7 @@ impl Supervisor {
             Some(number) => Some(held(number)?),
             None => None,
         };
+        let claim = handed.claim_file.and_then(held).map(ClaimFile::inherited);
         let control = Control::inherited(fifos).ok()?;
         let (signals, refused) = signals();
         if let Some(path) = handed.path.as_deref() {
@@ -74,14 +75,16 @@ impl Supervisor {
             ServiceCommand::new(&words.unwrap_or_else(|| split_words(&handed.running.text).0))
         })?;
         let mut troubles = Troubles::default();
-        let claim = match ClaimFile::open(&dir) {
-            Ok((file, _)) => Some(file),
-            Err(failed) => {
-                troubles.claiming.fail(sys::now().moment);
-                lines.push(Line::warning(texts::claim_failed(&at, failed.errno())));
-                None
-            }
+        // By its name, in case that is another file by now. The one that was open is good enough.
+        let claim = match (ClaimFile::open(&dir), claim) {
+            (Ok((file, _)), _) | (Err(_), Some(file)) => Ok(file),
+            (Err(failed), None) => Err(failed.errno()),
         };
+        // Made anew, it needs room.
+        if let Err(errno) = claim.as_ref().map_err(|&errno| errno).and_then(ClaimFile::fill) {
+            troubles.claiming.fail(sys::now().moment);
+            lines.push(Line::warning(texts::claim_failed(&at, errno)));
+        }
         let policy = Policy::go_on(loaded.settings.rules(hook_rules(&options)), handed_claim.ledger, handed.standing);
         let helper = |pid: Option<i32>| pid.map(|pid| Helper::handed_over(Pid::from_raw(pid)));
         let parts = Parts {
@@ -93,7 +96,7 @@ impl Supervisor {
             signals,
             stdin_is_null: true,
             loaded,
-            claim,
+            claim: claim.ok(),
             boot: handed_claim.boot,
             command,
             running: handed.running,

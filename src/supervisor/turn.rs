@@ -55,7 +55,7 @@ pub struct Supervisor {
     pub(super) watched: bool,
     pub(super) signals: Signals,
     pub(super) logs: Logs,
-    /// `None`: it could not be opened.
+    /// `None`: it could not be opened so far.
     pub(super) claim: Option<ClaimFile>,
     pub(super) boot: String,
     pub(super) host: String,
