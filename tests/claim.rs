@@ -216,3 +216,23 @@ fn a_claim_that_could_not_be_made_at_the_start_is_made_later() {
     sandbox.write_control(b"dx");
     strace.wait();
 }
+
+#[test]
+fn supervise_sleeps_while_its_child_has_not_come_to_its_exec_and_the_claim_can_not_be_written() {
+    let sandbox = Sandbox::new();
+    sandbox.start("line starts ready", &[]);
+    let (supervise, first) = (sandbox.supervise_pid(), sandbox.until_ready());
+    sandbox.until_state("up");
+    let failure = ["-e", "inject=pwritev:error=ENOSPC", "-e", "inject=execve:delay_enter=4000000"];
+    let options = [&["-f", "-e", "trace=ppoll,pwritev,execve"][..], &failure].concat();
+    let Some(strace) = strace(&sandbox, supervise, &options) else { return };
+    signal(first, Signal::SIGKILL);
+    let second = sandbox.until_ready_after(first);
+    signal(strace.pid(), Signal::SIGINT);
+    strace.wait();
+    let trace = sandbox.read("trace");
+    assert!(trace.contains("ENOSPC") && trace.contains("execve("), "{trace}");
+    let polls = trace.matches(" ppoll(").count();
+    assert!(polls < 50, "{polls} in the four seconds of the exec");
+    sandbox.until_claimed(second);
+}

@@ -175,7 +175,8 @@ impl Supervisor {
             self.late.as_ref().map(|(_, until)| *until),
             self.debts.deadline(),
             self.publisher.deadline(),
-            self.troubles.claiming.deadline(),
+            // While a child writes its own, supervise writes none.
+            self.troubles.claiming.deadline().filter(|_| self.report.is_none()),
             self.svalarm.deadline(),
             self.upgrade.deadline(),
         ];
