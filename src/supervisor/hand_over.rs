@@ -20,7 +20,8 @@ use crate::statusdir::{Claim, ClaimBlock};
 use crate::sys;
 use crate::text::{escape, unescape};
 
-/// The variable that tells the next program where to read: the number of a descriptor.
+/// The variable that tells the next program where to read: the number of a descriptor, a blank, and the process that it
+/// is for. So a variable that somebody else has set is told from a hand-over that can't be read.
 pub(super) const VARIABLE: &std::ffi::CStr = c"SUPERVISE_HAND_OVER";
 
 const TITLE: &str = "supervise hand-over 1\n";
@@ -61,17 +62,35 @@ pub struct HandOver {
     pub(super) running: Running,
 }
 
-impl HandOver {
-    /// Takes what was handed over to this process, if anything was; the inner `None`: it is of no use. It is asked for
-    /// once, before anything is opened.
-    #[must_use]
-    pub fn take() -> Option<Option<Self>> {
-        let number = sys::take_variable(VARIABLE)?;
-        let file = number.to_str().and_then(|number| sys::inherited(number.parse().ok()?).ok());
-        let handed = file.and_then(|file| Self::read(File::from(file)));
-        Some(handed.filter(|handed| handed.supervise == std::process::id()))
-    }
+/// What a process finds of a hand-over when it begins.
+#[derive(Debug)]
+pub enum Handed {
+    /// Nothing was handed over to this process.
+    Nothing,
+    /// This was.
+    This(Box<HandOver>),
+    /// Something was, and it can't be read or understood.
+    Unusable,
+}
 
+impl Handed {
+    /// Takes what was handed over to this process. It is asked for once, before anything is opened.
+    #[must_use]
+    pub fn take() -> Self {
+        let value = sys::take_variable(VARIABLE);
+        let words = value.as_ref().and_then(|value| value.to_str()?.split_once(' '));
+        let own = std::process::id();
+        let Some((number, _)) = words.filter(|(_, process)| process.parse() == Ok(own)) else { return Self::Nothing };
+        let file = number.parse().ok().and_then(|number| sys::inherited(number).ok());
+        let handed = file.and_then(|file| HandOver::read(File::from(file)));
+        match handed.filter(|handed| handed.supervise == own) {
+            Some(handed) => Self::This(Box::new(handed)),
+            None => Self::Unusable,
+        }
+    }
+}
+
+impl HandOver {
     /// Reads one; `None`: it says nothing, or what this version does not understand.
     pub(super) fn read(from: impl Read) -> Option<Self> {
         let mut bytes = Vec::new();

@@ -188,7 +188,8 @@ impl Supervisor {
     fn execute(&self, program: Program) -> Result<std::convert::Infallible, Errno> {
         let program = program.with_words(&words(None)).ok_or(Errno::EINVAL)?;
         let question = self.hand_over().write()?;
-        let variable = [VARIABLE.to_bytes(), b"=", question.as_raw_fd().to_string().as_bytes()].concat();
+        let value = format!("{} {}", question.as_raw_fd(), std::process::id());
+        let variable = [VARIABLE.to_bytes(), b"=", value.as_bytes()].concat();
         let variable = CString::new(variable).map_err(|_| Errno::EINVAL)?;
         let mut passed = self.held();
         passed.push(question.as_fd());

@@ -1,0 +1,65 @@
+//! `U` in a moment in which something fails for the version that goes on (rules 21.5 and 21.10).
+
+use nix::sys::signal::Signal;
+
+use crate::common::{Foreground, Pid, Sandbox, process_stat, signal};
+use crate::traced::strace;
+use crate::upgrade::NEXT;
+
+/// What is handed over, as strace names it.
+const HANDED: [&str; 4] = ["-P", "/memfd:supervise hand-over", "-P", "/memfd:supervise hand-over (deleted)"];
+
+/// Upgrades while strace makes some of supervise's calls fail; those of the program that is asked are left alone.
+#[track_caller]
+fn upgraded_under(sandbox: &Sandbox, supervise: Pid, options: &[&str]) -> Option<Foreground> {
+    let strace = strace(sandbox, supervise, options)?;
+    sandbox.upgrade();
+    assert!(sandbox.read("trace").contains("(INJECTED)"), "{}", sandbox.read("trace"));
+    Some(strace)
+}
+
+/// It has begun anew in the same process.
+#[track_caller]
+fn has_begun_anew(sandbox: &Sandbox, supervise: Pid) {
+    assert_eq!(sandbox.supervise_pid(), supervise);
+    sandbox.until_warned(&format!("what was handed over could not be used; version {NEXT} has begun anew"));
+    assert!(sandbox.value("upgrade_problem").expect("there is one").ends_with("could not be used"));
+    assert_eq!(sandbox.value("upgraded"), None);
+    assert_eq!(sandbox.lock_holders(), [supervise]);
+}
+
+#[test]
+fn what_can_not_be_read_or_understood_is_begun_anew_in_the_same_process() {
+    for failure in ["inject=read:error=EIO", "inject=read:retval=0"] {
+        let sandbox = Sandbox::new();
+        let supervise = sandbox.start_installed("line starts ready", &[]);
+        let service = sandbox.until_ready();
+        sandbox.write_control(b"p");
+        sandbox.until_value("paused", "yes");
+        let options = [&HANDED[..], &["-e", failure]].concat();
+        let Some(strace) = upgraded_under(&sandbox, supervise, &options) else { return };
+        has_begun_anew(&sandbox, supervise);
+        let stat = process_stat(service).expect("it lives");
+        assert_eq!((stat.parent, stat.state), (supervise, 'T'), "{failure}");
+        let state = sandbox.state();
+        assert_eq!((state["paused"].as_str(), state["starts"].as_str()), ("yes", "1"));
+        signal(strace.pid(), Signal::SIGINT);
+        strace.wait();
+        sandbox.write_control(b"ck");
+        sandbox.until_ready_after(service);
+        assert_eq!(sandbox.read("starts").lines().count(), 2);
+    }
+}
+
+#[test]
+fn what_was_handed_over_to_another_process_is_nothing() {
+    let sandbox = Sandbox::new();
+    for value in ["junk", "7", "7 1", "7 -1"] {
+        let mut command = sandbox.command(&["-p", "status/app", "-f", "./service ready"]);
+        command.env("SUPERVISE_HAND_OVER", value);
+        sandbox.run(command).expect_code(0); // in the background
+        sandbox.write_control(b"dx");
+        sandbox.until_ended();
+        assert_eq!(sandbox.warnings(), "");
+    }
+}
