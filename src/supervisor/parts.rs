@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
+use nix::unistd::Pid;
+
 use super::Caller;
 use super::claim_file::ClaimFile;
 use super::command::{Running, ServiceCommand};
@@ -89,7 +91,7 @@ impl Parts {
             control: self.control,
             ok: self.ok,
             signals: self.signals,
-            session: sys::session(),
+            session: sys::own_session().unwrap_or(Pid::from_raw(0)),
             stdin_is_null: self.stdin_is_null,
             claim: self.claim,
             boot: self.boot,

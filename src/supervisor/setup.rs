@@ -134,8 +134,13 @@ impl Supervisor {
         }
         if loaded.settings.kill_mode == KillMode::Group
             && let Some((leader, session)) = predecessor.group
+            && !sys::end_group_of_dead(leader, session)
+        // its supervise did not live to do it
         {
-            sys::end_group_of_dead(leader, session); // its supervise did not live to do it
+            lines.push(Line::warning(format!(
+                "processes are left in the process group {leader}, which the dead service led; they may be others by \
+                 now, and are not ended"
+            )));
         }
         let mut running = command.running.clone();
         if let Some(service) = predecessor.service.as_ref()

@@ -70,7 +70,7 @@ pub struct Supervisor {
     pub(super) policy: Policy,
     pub(super) first: Option<Event>,
     pub(super) service: Option<Service>,
-    /// Our own, in which the service is started.
+    /// The one that supervise leads, in which the service is started; 0: it leads none.
     pub(super) session: Pid,
     pub(super) pid_changed: crate::policy::Stamp,
     pub(super) adopted: bool,
