@@ -115,7 +115,11 @@ impl Supervisor {
         }
         match alarm::make(&self.dir).and_then(|()| alarm::count(&self.dir)) {
             Ok(undelivered) => self.undelivered = undelivered,
-            Err(errno) => self.lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno)))),
+            Err(errno) => {
+                let what = format!("unable to open {at}/alarms: {}; what waits there is not known", why(errno));
+                let seconds = self.deliver_later().as_secs();
+                self.lines.push(Line::warning(format!("{what}, trying again in {seconds} s")));
+            }
         }
         self.look_for_svalarm();
         if self.undelivered > 0 {
