@@ -23,11 +23,13 @@ use crate::text::escape;
 impl Supervisor {
     /// Tells the policy of an event and does what it decides.
     pub(super) fn event(&mut self, event: Event) {
+        let mut sent = true;
         for action in self.policy.handle(self.now, event) {
             match action {
                 Action::Start => self.start(),
                 Action::Signal(sig) => {
-                    if !self.signal(sig) {
+                    sent = self.signal(sig);
+                    if !sent {
                         self.event(Event::NotSent(sig));
                     }
                 }
@@ -48,6 +50,7 @@ impl Supervisor {
                 }
                 Action::Raise(_) => self.lines.push(Line::notice("an alarm is raised, but nobody is to receive it")),
                 Action::Settle(exit) => self.debts.settle(exit),
+                Action::Tell(Told::KilledAfterTimeout { .. }) if !sent => {} // that is told already
                 Action::Tell(told) => self.tell(&told),
                 Action::ReadConf => self.read_conf(),
                 Action::Upgrade => self.upgrade.ask(),
