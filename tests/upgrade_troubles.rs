@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Foreground, Pid, Sandbox, process_stat, signal};
+use crate::common::{Foreground, Pid, Sandbox, alive, process_stat, signal};
 use crate::traced::strace;
 use crate::upgrade::NEXT;
 
@@ -62,4 +62,17 @@ fn what_was_handed_over_to_another_process_is_nothing() {
         sandbox.until_ended();
         assert_eq!(sandbox.warnings(), "");
     }
+}
+
+#[test]
+fn a_usual_conf_that_is_gone_in_the_very_moment_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\n");
+    let supervise = sandbox.start_installed("line starts ready", &[]);
+    let service = sandbox.until_ready();
+    let failure = ["-P", "supervise.conf", "-e", "inject=openat:error=ENOENT"];
+    let Some(_strace) = upgraded_under(&sandbox, supervise, &failure) else { return };
+    sandbox.until_warned("supervise.conf is gone; no alarm policy");
+    sandbox.until_value("conf_problem", "supervise.conf is gone");
+    assert!(alive(service) && sandbox.value("upgrade_problem").is_none());
 }

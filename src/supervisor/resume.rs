@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::claim_file::ClaimFile;
 use super::command::{ServiceCommand, words_of};
-use super::conf::{Loaded, load};
+use super::conf::{GONE, Loaded, load};
 use super::debts::Debts;
 use super::hand_over::HandOver;
 use super::helper::Helper;
@@ -135,14 +135,21 @@ fn signals() -> (Signals, Option<Errno>) {
 /// The conf, and why it could not be read at once. It could be when this version was asked, so it is tried for a while:
 /// the policy of the other version is gone, and with it a window that is open.
 fn load_patiently(options: &Options, had_conf: bool) -> (Loaded, Option<String>) {
+    let attempt = || {
+        let mut loaded = load(&options.conf, options.module.name());
+        if had_conf && loaded.path.is_none() {
+            loaded.problems.push(GONE.to_owned()); // the usual one, which need not be there at a start
+        }
+        loaded
+    };
     let mut refused = None;
     for _ in 1..ATTEMPTS {
-        let mut loaded = load(&options.conf, options.module.name());
+        let mut loaded = attempt();
         if loaded.read || !had_conf {
             return (loaded, refused);
         }
         refused = loaded.problems.pop();
         std::thread::sleep(BEFORE_ANOTHER);
     }
-    (load(&options.conf, options.module.name()), None)
+    (attempt(), None)
 }
