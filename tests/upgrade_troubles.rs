@@ -65,6 +65,26 @@ fn what_was_handed_over_to_another_process_is_nothing() {
 }
 
 #[test]
+fn a_hook_is_ended_where_its_supervise_begins_anew() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\nhook_timeout : 3600\n");
+    let options = ["-r", "./service line hooks ready sleep 3600000 exit 0 -", "-F", "supervise.conf"];
+    let supervise = sandbox.start_installed("line starts until USR1 exit 3", &options);
+    let service = sandbox.until_marks("starts", 1)[0].pid;
+    sandbox.until_state("up");
+    signal(service, Signal::SIGUSR1);
+    let hook = sandbox.until_marks("hooks", 1)[0].pid;
+    sandbox.until_state("hook");
+    // The second time is that of the new version, which can't take over the status directory then.
+    let dir = sandbox.status_path();
+    let failure = ["-P", dir.to_str().expect("a plain name"), "-e", "inject=fcntl:error=EBADF:when=2"];
+    let Some(_strace) = upgraded_under(&sandbox, supervise, &failure) else { return };
+    has_begun_anew(&sandbox, supervise);
+    sandbox.until_marks("starts", 2);
+    sandbox.until_dead(hook);
+}
+
+#[test]
 fn a_usual_conf_that_is_gone_in_the_very_moment_is_told() {
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\npacing : 0.1\n");

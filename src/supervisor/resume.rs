@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::claim_file::ClaimFile;
@@ -23,7 +24,7 @@ use super::upgrade::Upgrade;
 use crate::config::split_words;
 use crate::policy::Policy;
 use crate::statusdir::{Control, Directory, Lock, OkFifo};
-use crate::sys::{self, Pidfd, Signals, why};
+use crate::sys::{self, Pidfd, Signals, Target, kill, why};
 
 /// The kernel had no room for a signalfd, or the conf can't be read: tried again so soon. Without signals supervise could
 /// do nothing, and without a supervise nobody would look after the service.
@@ -36,6 +37,16 @@ impl Supervisor {
     /// not what it seemed when this version was asked.
     #[must_use]
     pub fn resume(options: Options, handed: HandOver) -> Option<Box<Self>> {
+        let hook = handed.hook;
+        let resumed = Self::go_on(options, handed);
+        if let (None, Some(hook)) = (&resumed, hook) {
+            // The start does not wait for it any more, nor does its time-out end it. It is a child that nobody has reaped.
+            let _ = kill(Pid::from_raw(hook), Target::Group, Signal::SIGKILL); // it may have ended
+        }
+        resumed
+    }
+
+    fn go_on(options: Options, handed: HandOver) -> Option<Box<Self>> {
         let held = |number: RawFd| sys::inherited(number).ok();
         let (dir, lock, ok) = (held(handed.dir)?, held(handed.lock)?, held(handed.ok)?);
         let fifos = handed.fifos.iter().map(|&fifo| held(fifo)).collect::<Option<_>>()?;
