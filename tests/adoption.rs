@@ -104,6 +104,32 @@ pub(crate) fn kernel_tells_exit_statuses() -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
+/// In the foreground supervise is in its caller's session, where a group of that number may be of anybody else by now.
+#[test]
+fn with_kill_mode_group_nobody_is_ended_in_the_session_of_a_caller() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
+    let args = ["--foreground", "-p", "status/app", "-f", "./service child ready"];
+    let supervise = sandbox.foreground(&args);
+    let service = sandbox.until_ready();
+    let child = crate::stopping::until_child(&sandbox, 0);
+    sandbox.until_state("up");
+    signal(supervise.pid(), Signal::SIGKILL);
+    supervise.wait();
+    signal(service, Signal::SIGKILL);
+    sandbox.until_dead(service);
+    let successor = sandbox.foreground(&args);
+    sandbox.until_ready_after(service);
+    sandbox.until_warned(&format!("processes are left in the process group {service}"));
+    assert!(alive(child));
+    // Nothing is left: nothing is said.
+    signal(child, Signal::SIGKILL);
+    sandbox.until_dead(child);
+    assert_eq!(sandbox.warnings().lines().count(), 1, "{}", sandbox.warnings());
+    sandbox.write_control(b"dkx");
+    successor.wait();
+}
+
 #[test]
 fn the_exit_of_an_adopted_service_is_noticed_and_its_status_is_never_made_up() {
     for (actions, ended) in [("exit 3", "code 3"), ("kill SEGV", "signal SEGV"), ("exit 0", "code 0")] {

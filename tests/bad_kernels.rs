@@ -239,3 +239,21 @@ fn a_signal_that_may_not_be_sent_is_a_warning() {
     sandbox.until_said("got USR2");
     assert!(!sandbox.stdout().contains("USR1"));
 }
+
+#[test]
+fn a_kill_that_may_not_be_sent_is_not_said_to_have_been() {
+    let sandbox = Sandbox::new();
+    if !can_refuse(&sandbox) {
+        return;
+    }
+    sandbox.write_conf("[app]\nstop_timeout : 0.3\n");
+    let refused = [Refused { call: libc::SYS_kill, argument: Some((1, libc::SIGKILL as u32)), errno: libc::EPERM }];
+    let command = sandbox.command(&["-p", "status/app", "-f", "./service ignore TERM ready signals"]);
+    sandbox.run(refusing(command, &refused)).expect_code(0);
+    let service = sandbox.until_ready();
+    sandbox.write_control(b"d");
+    sandbox.until_warned("unable to send Kill to the service");
+    sandbox.write_control(b"s"); // another turn
+    sandbox.until_value("alarms", "no");
+    assert!(alive(service) && !sandbox.warnings().contains("gets KILL"), "{}", sandbox.warnings());
+}

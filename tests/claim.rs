@@ -11,6 +11,7 @@ use crate::common::{
     Foreground, Pid, Sandbox, alive, eventually, eventually_some, process_stat, signal, supervise_program,
 };
 use crate::succession::with_right_sum;
+use crate::traced::{can_trace, strace};
 
 /// A call of supervise with `service line starts ready`, where `service` stands in the last folder of a PATH that takes
 /// the kernel some tenths of a second to go through. So long a child is between its fork and its exec.
@@ -156,7 +157,7 @@ fn a_claim_that_could_not_be_written_is_made_good() {
     sandbox.until_state("up");
     let claim = sandbox.file("claim");
     let options = ["-P", claim.to_str().expect("a plain name"), "-e", "inject=pwrite64,pwritev:error=ENOSPC"];
-    let Some(strace) = crate::traced::strace(&sandbox, sandbox.supervise_pid(), &options) else { return };
+    let Some(strace) = strace(&sandbox, sandbox.supervise_pid(), &options) else { return };
     sandbox.write_control(b"s");
     sandbox.until_warned("unable to write status/app/claim: No space left on device");
     sandbox.until_value("alarms", "no");
@@ -165,4 +166,73 @@ fn a_claim_that_could_not_be_written_is_made_good() {
     strace.wait();
     // Nothing else happens that would make supervise look.
     eventually(&sandbox, "the claim is written", || sandbox.text("claim").contains("\nflags 1 "));
+}
+
+impl Sandbox {
+    /// The claim names this service.
+    #[track_caller]
+    fn until_claimed(&self, service: Pid) {
+        let claimed = format!("pid {service:020}\n");
+        eventually(self, "the claim names the service", || self.text("claim").contains(&claimed));
+    }
+}
+
+#[test]
+fn an_upgrade_that_can_not_open_the_claim_has_it_all_the_same() {
+    let sandbox = Sandbox::new();
+    let supervise = sandbox.start_installed("line starts ready", &[]);
+    let first = sandbox.until_ready();
+    // The program that is asked is another process, and opens it.
+    let options = ["-P", "claim", "-e", "inject=openat:error=EROFS"];
+    let Some(strace) = strace(&sandbox, supervise, &options) else { return };
+    sandbox.upgrade();
+    signal(first, Signal::SIGKILL);
+    let second = sandbox.until_ready_after(first);
+    sandbox.until_claimed(second);
+    assert!(sandbox.read("trace").contains("(INJECTED)"), "{}", sandbox.read("trace"));
+    assert_eq!(sandbox.warnings(), "");
+    signal(strace.pid(), Signal::SIGINT);
+    strace.wait();
+    sandbox.kill_supervise();
+    sandbox.start("line starts ready", &[]);
+    assert_eq!((sandbox.record().pid, sandbox.value("adopted").as_deref()), (Some(second), Some("yes")));
+    assert_eq!(sandbox.until_marks("starts", 2).len(), 2);
+}
+
+#[test]
+fn a_claim_that_could_not_be_made_at_the_start_is_made_later() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.program("strace");
+    command.args(["-o", "trace", "-P", "claim", "-e", "inject=openat:error=EMFILE:when=1"]).arg(supervise_program());
+    command.args(["--foreground", "-p", "status/app", "-f", "./service line starts ready"]);
+    if !can_trace(&sandbox) {
+        return;
+    }
+    let strace = sandbox.spawn(command);
+    let service = sandbox.until_ready();
+    sandbox.until_warned("unable to write status/app/claim: Too many open files");
+    // Nothing else happens that would make supervise look.
+    sandbox.until_claimed(service);
+    sandbox.write_control(b"dx");
+    strace.wait();
+}
+
+#[test]
+fn supervise_sleeps_while_its_child_has_not_come_to_its_exec_and_the_claim_can_not_be_written() {
+    let sandbox = Sandbox::new();
+    sandbox.start("line starts ready", &[]);
+    let (supervise, first) = (sandbox.supervise_pid(), sandbox.until_ready());
+    sandbox.until_state("up");
+    let failure = ["-e", "inject=pwritev:error=ENOSPC", "-e", "inject=execve:delay_enter=4000000"];
+    let options = [&["-f", "-e", "trace=ppoll,pwritev,execve"][..], &failure].concat();
+    let Some(strace) = strace(&sandbox, supervise, &options) else { return };
+    signal(first, Signal::SIGKILL);
+    let second = sandbox.until_ready_after(first);
+    signal(strace.pid(), Signal::SIGINT);
+    strace.wait();
+    let trace = sandbox.read("trace");
+    assert!(trace.contains("ENOSPC") && trace.contains("execve("), "{trace}");
+    let polls = trace.matches(" ppoll(").count();
+    assert!(polls < 50, "{polls} in the four seconds of the exec");
+    sandbox.until_claimed(second);
 }

@@ -46,4 +46,5 @@ mod traced;
 mod upgrade;
 mod upgrade_moments;
 mod upgrade_refused;
+mod upgrade_troubles;
 mod worse_days;

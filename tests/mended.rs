@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::bad_days::fill;
 use crate::bad_limits::limit;
 use crate::common::{
-    Pid, Sandbox, eventually, process_stat, signal, skip, supervise_program, with_status_on_a_small_disk,
+    Pid, Sandbox, after_a_delay, eventually, process_stat, signal, skip, supervise_program, with_status_on_a_small_disk,
 };
 
 const ALARMED: &str =
@@ -263,4 +263,32 @@ fn a_record_that_could_not_be_written_is_made_good() {
     eventually(&sandbox, "the records are written", || {
         sandbox.value("starts").is_some() && sandbox.service_pid().is_some()
     });
+}
+
+#[test]
+fn alarms_of_a_spool_that_could_not_be_opened_at_the_start_are_not_left_lying() {
+    let sandbox = Sandbox::new();
+    if !crate::traced::can_trace(&sandbox) {
+        return;
+    }
+    sandbox.write_conf(ALARMED);
+    sandbox.start("line started until USR1 exit 3", &[]);
+    signal(sandbox.until_marks("started", 1)[0].pid, Signal::SIGUSR1);
+    let service = sandbox.until_marks("started", 2)[1].pid;
+    sandbox.until_warned("next attempt in 1");
+    eventually(&sandbox, "svalarm has ended", || sandbox.processes().len() == 2);
+    sandbox.kill_supervise();
+    signal(service, Signal::SIGKILL);
+    sandbox.until_dead(service);
+    let mut command = sandbox.program("strace");
+    command.args(["-o", "trace", "-P", "alarms", "-e", "inject=openat:error=EMFILE:when=1"]).arg(supervise_program());
+    command.args(["--foreground", "-p", "status/app", "-f", "./service line started wait"]);
+    let strace = sandbox.spawn(command);
+    sandbox.until_marks("started", 3);
+    sandbox.until_warned("unable to open status/app/alarms: Too many open files");
+    // Nothing else happens that would make supervise look.
+    after_a_delay(&sandbox, "what waits there is counted", || sandbox.value("undelivered").as_deref() == Some("1"));
+    after_a_delay(&sandbox, "it is tried again", || sandbox.warnings().matches("next attempt in").count() > 1);
+    sandbox.write_control(b"dkx");
+    strace.wait();
 }

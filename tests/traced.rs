@@ -58,6 +58,15 @@ pub(crate) fn strace(sandbox: &Sandbox, supervise: Pid, options: &[&str]) -> Opt
     Some(strace)
 }
 
+/// Whether strace can start a program here; says so where it can't.
+pub(crate) fn can_trace(sandbox: &Sandbox) -> bool {
+    let can = sandbox.program("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
+    if !can {
+        skip("strace is not installed, or may not be used here");
+    }
+    can
+}
+
 impl Trace {
     #[track_caller]
     fn of(sandbox: &Sandbox, supervise: Pid) -> Option<Self> {

@@ -13,7 +13,7 @@ use super::arguments::{Asked, read};
 use super::check::check;
 use super::help::HELP;
 use crate::exit_code;
-use crate::supervisor::{Caller, HandOver, Options, Supervisor, can_go_on};
+use crate::supervisor::{Caller, Handed, Options, Supervisor, can_go_on};
 use crate::sys::{Forked, close_from, close_on_exec_from, fork_background, why};
 
 /// Runs `supervise` with these arguments, the program's name not included, and returns its exit code: 0 done, 1 gave
@@ -37,7 +37,7 @@ enum Begun {
 /// Everything before the loop. A function of its own, since what it has on the stack would otherwise stay there.
 #[inline(never)]
 fn begin(arguments: Vec<OsString>) -> Begun {
-    let handed = HandOver::take();
+    let handed = Handed::take();
     let asked = match read(arguments) {
         Ok(asked) => asked,
         Err(error) => {
@@ -58,30 +58,30 @@ fn begin(arguments: Vec<OsString>) -> Begun {
         }
         Asked::CanGoOn { options } => answer(&can_go_on(&options, io::stdin().lock())),
         Asked::Run { options, foreground } => {
-            let is_upgrade = handed.is_some();
-            let handed = handed.flatten();
-            let goes_on = handed.is_some();
-            let resumed = handed.and_then(|handed| Supervisor::resume(options.clone(), handed));
-            return match resumed {
-                Some(supervisor) => {
+            return match handed {
+                Handed::Nothing if foreground => {
                     close_on_exec_from(3);
-                    Begun::Supervisor(supervisor, Caller::answered())
+                    serve(options, Caller::none(), false)
                 }
-                // It is in the background already where it is to be, and its service is not to lose its parent: the
-                // kernel would continue one that is paused.
-                None if !foreground && !goes_on => background(options),
-                None => {
-                    // What it could not use of a hand-over it must not hold: the lock is to be taken anew.
-                    if is_upgrade {
-                        close_from(3)
-                    } else {
-                        close_on_exec_from(3)
+                Handed::Nothing => background(options),
+                Handed::This(handed) => match Supervisor::resume(options.clone(), *handed) {
+                    Some(supervisor) => {
+                        close_on_exec_from(3);
+                        Begun::Supervisor(supervisor, Caller::answered())
                     }
-                    serve(options, Caller::none(), goes_on)
-                }
+                    None => begin_anew(options),
+                },
+                Handed::Unusable => begin_anew(options),
             };
         }
     })
+}
+
+/// Starts after an upgrade whose hand-over is of no use. It is in the background already where it is to be, and its
+/// service is not to lose its parent: the kernel would continue one that is paused.
+fn begin_anew(options: Options) -> Begun {
+    close_from(3); // what it can't use it must not hold: the lock is to be taken anew
+    serve(options, Caller::none(), true)
 }
 
 /// Supervises in a process of its own; the caller's ends once it is known how its start went.

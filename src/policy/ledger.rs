@@ -59,7 +59,7 @@ pub struct Ledger {
     pub stopping: Option<Moment>,
     /// `u` came after that.
     pub up_since: bool,
-    /// KILL followed TERM after the stop timeout.
+    /// KILL followed TERM after the stop timeout, or was refused then.
     pub killed: bool,
     /// When `t`, `i`, `q` and `k` were last sent to this run of the service.
     pub sent: [Option<Moment>; 4],

@@ -42,7 +42,7 @@ pub struct Claim {
     pub pid: Option<u32>,
     /// Its start lies between these two, in nanoseconds since boot.
     pub started_between: (u64, u64),
-    /// The session that it is in; 0: not known.
+    /// The session that it is in, if its supervise leads that; else 0, and if it is not known.
     pub session: i32,
     /// The boot in which this was written.
     pub boot: String,

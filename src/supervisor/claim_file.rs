@@ -88,6 +88,11 @@ impl ClaimFile {
         Ok((Self { file, written: None }, left))
     }
 
+    /// The one that a predecessor in this process had open.
+    pub(super) fn inherited(file: OwnedFd) -> Self {
+        Self { file, written: None }
+    }
+
     /// Writes a claim for somebody else. Where that fails, all is as it was.
     pub(super) fn put(dir: &Directory, claim: Claim) -> Result<(), Errno> {
         let was_there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
@@ -132,6 +137,11 @@ impl ClaimFile {
             }
             _ => Err(Errno::ENOSPC),
         }
+    }
+
+    /// For the next program in this process.
+    pub(super) fn to_hand_over(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// A child writes its own claim: what is there is not known until supervise writes again.

@@ -9,6 +9,8 @@ use crate::sys::why_io;
 use crate::text::escape;
 
 const USUAL: &str = "supervise.conf";
+/// What to say where it was there, and is not any more.
+pub(super) const GONE: &str = "supervise.conf is gone";
 
 /// What was last read, for the long record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -20,7 +20,8 @@ use crate::statusdir::{Claim, ClaimBlock};
 use crate::sys;
 use crate::text::{escape, unescape};
 
-/// The variable that tells the next program where to read: the number of a descriptor.
+/// The variable that tells the next program where to read: the number of a descriptor, a blank, and the process that it
+/// is for. So a variable that somebody else has set is told from a hand-over that can't be read.
 pub(super) const VARIABLE: &std::ffi::CStr = c"SUPERVISE_HAND_OVER";
 
 const TITLE: &str = "supervise hand-over 1\n";
@@ -44,6 +45,8 @@ pub struct HandOver {
     pub(super) lock: RawFd,
     pub(super) ok: RawFd,
     pub(super) fifos: Vec<RawFd>,
+    /// The open claim; `None`: it could not be opened, or an older version hands over.
+    pub(super) claim_file: Option<RawFd>,
     /// The service was adopted, and this is its pidfd.
     pub(super) pidfd: Option<RawFd>,
     /// The pid of the running hook.
@@ -59,17 +62,35 @@ pub struct HandOver {
     pub(super) running: Running,
 }
 
-impl HandOver {
-    /// Takes what was handed over to this process, if anything was; the inner `None`: it is of no use. It is asked for
-    /// once, before anything is opened.
-    #[must_use]
-    pub fn take() -> Option<Option<Self>> {
-        let number = sys::take_variable(VARIABLE)?;
-        let file = number.to_str().and_then(|number| sys::inherited(number.parse().ok()?).ok());
-        let handed = file.and_then(|file| Self::read(File::from(file)));
-        Some(handed.filter(|handed| handed.supervise == std::process::id()))
-    }
+/// What a process finds of a hand-over when it begins.
+#[derive(Debug)]
+pub enum Handed {
+    /// Nothing was handed over to this process.
+    Nothing,
+    /// This was.
+    This(Box<HandOver>),
+    /// Something was, and it can't be read or understood.
+    Unusable,
+}
 
+impl Handed {
+    /// Takes what was handed over to this process. It is asked for once, before anything is opened.
+    #[must_use]
+    pub fn take() -> Self {
+        let value = sys::take_variable(VARIABLE);
+        let words = value.as_ref().and_then(|value| value.to_str()?.split_once(' '));
+        let own = std::process::id();
+        let Some((number, _)) = words.filter(|(_, process)| process.parse() == Ok(own)) else { return Self::Nothing };
+        let file = number.parse().ok().and_then(|number| sys::inherited(number).ok());
+        let handed = file.and_then(|file| HandOver::read(File::from(file)));
+        match handed.filter(|handed| handed.supervise == own) {
+            Some(handed) => Self::This(Box::new(handed)),
+            None => Self::Unusable,
+        }
+    }
+}
+
+impl HandOver {
     /// Reads one; `None`: it says nothing, or what this version does not understand.
     pub(super) fn read(from: impl Read) -> Option<Self> {
         let mut bytes = Vec::new();
@@ -95,6 +116,7 @@ impl HandOver {
         let _ = writeln!(out, "path {}", path.as_deref().unwrap_or("-"));
         let _ = writeln!(out, "held {} {} {}", self.dir, self.lock, self.ok);
         let _ = writeln!(out, "fifos {}", self.fifos.iter().map(RawFd::to_string).collect::<Vec<_>>().join(" "));
+        let _ = writeln!(out, "claim {}", optional(self.claim_file));
         let _ = writeln!(out, "pidfd {}", optional(self.pidfd));
         let _ = writeln!(out, "children {} {}", optional(self.hook), optional(self.svalarm));
         let _ = writeln!(out, "state {}", state_text(state));
@@ -134,6 +156,7 @@ impl HandOver {
             lock,
             ok,
             fifos: numbers("fifos")?,
+            claim_file: line("claim").map_or(Some(None), optional)?,
             pidfd: optional(line("pidfd")?)?,
             hook: optional(hook)?,
             svalarm: optional(svalarm)?,
@@ -153,7 +176,7 @@ impl HandOver {
     /// No descriptor stands for two things, and a service that runs is there.
     fn adds_up(&self) -> bool {
         let mut descriptors = [self.dir, self.lock, self.ok].to_vec();
-        descriptors.extend(self.fifos.iter().chain(&self.pidfd));
+        descriptors.extend(self.fifos.iter().chain(&self.claim_file).chain(&self.pidfd));
         let count = descriptors.len();
         descriptors.sort_unstable();
         descriptors.dedup();
@@ -209,6 +232,7 @@ mod tests {
             lock: 4,
             ok: 7,
             fifos: vec![5, 6],
+            claim_file: Some(8),
             pidfd: None,
             hook: None,
             svalarm: Some(43),
@@ -226,8 +250,8 @@ mod tests {
         assert_eq!(bytes[..ClaimBlock::SIZE], claim(Some(42)).encode().bytes().concat()[..]);
         assert_eq!(
             String::from_utf8_lossy(&bytes[ClaimBlock::SIZE..]),
-            "supervise hand-over 1\nfrom 41 0.1.0\npath /usr/bin/super\\x0avise\nheld 3 4 7\nfifos 5 6\npidfd -\n\
-             children - 43\nstate up\nsince 11 12\nflags 1 0 1\ncommand sleep \\xff\nprogram sleep\nend\n"
+            "supervise hand-over 1\nfrom 41 0.1.0\npath /usr/bin/super\\x0avise\nheld 3 4 7\nfifos 5 6\nclaim 8\n\
+             pidfd -\nchildren - 43\nstate up\nsince 11 12\nflags 1 0 1\ncommand sleep \\xff\nprogram sleep\nend\n"
         );
     }
 
@@ -256,6 +280,15 @@ mod tests {
     }
 
     #[test]
+    fn an_older_one_does_not_hand_over_the_open_claim() {
+        let text = String::from_utf8(handed().encode()).unwrap();
+        for less in ["", "claim -\n"] {
+            let without = text.replace("claim 8\n", less);
+            assert_eq!(HandOver::decode(without.as_bytes()), Some(HandOver { claim_file: None, ..handed() }));
+        }
+    }
+
+    #[test]
     fn what_does_not_add_up_is_not_taken() {
         let text = String::from_utf8(handed().encode()).unwrap();
         for (from, to) in [
@@ -265,6 +298,8 @@ mod tests {
             ("held 3 4 7", "held 3 4"),
             ("fifos 5 6", "fifos 5 7"),
             ("fifos 5 6", "fifos "),
+            ("claim 8", "claim 7"),
+            ("claim 8", "claim x"),
             ("state up", "state down"),
             ("state up", "state sideways"),
             ("flags 1 0 1", "flags 1 0"),

@@ -28,6 +28,6 @@ mod upgrade;
 pub use answer::can_go_on;
 pub use caller::Caller;
 pub use conf::{ConfFile, Loaded, load};
-pub use hand_over::HandOver;
+pub use hand_over::{HandOver, Handed};
 pub use options::{ConfSource, Hook, Options, StartError};
 pub use turn::Supervisor;

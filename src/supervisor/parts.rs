@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
+use nix::unistd::Pid;
+
 use super::Caller;
 use super::claim_file::ClaimFile;
 use super::command::{Running, ServiceCommand};
@@ -89,7 +91,7 @@ impl Parts {
             control: self.control,
             ok: self.ok,
             signals: self.signals,
-            session: sys::session(),
+            session: sys::own_session().unwrap_or(Pid::from_raw(0)),
             stdin_is_null: self.stdin_is_null,
             claim: self.claim,
             boot: self.boot,
@@ -113,7 +115,11 @@ impl Supervisor {
         }
         match alarm::make(&self.dir).and_then(|()| alarm::count(&self.dir)) {
             Ok(undelivered) => self.undelivered = undelivered,
-            Err(errno) => self.lines.push(Line::warning(format!("unable to open {at}/alarms: {}", why(errno)))),
+            Err(errno) => {
+                let what = format!("unable to open {at}/alarms: {}; what waits there is not known", why(errno));
+                let seconds = self.deliver_later().as_secs();
+                self.lines.push(Line::warning(format!("{what}, trying again in {seconds} s")));
+            }
         }
         self.look_for_svalarm();
         if self.undelivered > 0 {

@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::claim_file::ClaimFile;
 use super::command::ServiceCommand;
 use super::conf::load;
 use super::debts::Paid;
@@ -22,11 +23,13 @@ use crate::text::escape;
 impl Supervisor {
     /// Tells the policy of an event and does what it decides.
     pub(super) fn event(&mut self, event: Event) {
+        let mut sent = true;
         for action in self.policy.handle(self.now, event) {
             match action {
                 Action::Start => self.start(),
                 Action::Signal(sig) => {
-                    if !self.signal(sig) {
+                    sent = self.signal(sig);
+                    if !sent {
                         self.event(Event::NotSent(sig));
                     }
                 }
@@ -47,6 +50,7 @@ impl Supervisor {
                 }
                 Action::Raise(_) => self.lines.push(Line::notice("an alarm is raised, but nobody is to receive it")),
                 Action::Settle(exit) => self.debts.settle(exit),
+                Action::Tell(Told::KilledAfterTimeout { .. }) if !sent => {} // that is told already
                 Action::Tell(told) => self.tell(&told),
                 Action::ReadConf => self.read_conf(),
                 Action::Upgrade => self.upgrade.ask(),
@@ -250,8 +254,16 @@ impl Supervisor {
             return;
         }
         let claim = self.claim_now();
-        let Some(file) = self.claim.as_mut() else { return };
-        match file.write(claim) {
+        let written = match self.claim.as_mut() {
+            Some(file) => file.write(claim),
+            None if !self.troubles.claiming.allows(self.now.moment) => return,
+            // It could not be opened so far. What it says is older than what is known here.
+            None => match ClaimFile::open(&self.dir) {
+                Ok((file, _)) => self.claim.insert(file).write(claim),
+                Err(failed) => Err(failed.errno()),
+            },
+        };
+        match written {
             Ok(()) => self.troubles.claiming.succeed(),
             Err(errno) if self.troubles.claiming.fail(self.now.moment) => {
                 self.lines.push(Line::warning(texts::claim_failed(&self.at, errno)));

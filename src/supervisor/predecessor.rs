@@ -16,8 +16,9 @@ pub(super) struct Predecessor {
     pub(super) found: Found,
     /// The living service.
     pub(super) service: Option<Service>,
-    /// The process group that a dead service has led, and its session, where the number can't be another's by now.
-    pub(super) group: Option<(Pid, Pid)>,
+    /// The process group that a dead service has led, and the session that its supervise led, where no other process
+    /// has the number now.
+    pub(super) group: Option<(Pid, Option<Pid>)>,
     /// The number of the command that it was started with.
     pub(super) command: u64,
     /// The alarms that are owed; they hold over a reboot too.
@@ -57,7 +58,7 @@ impl Predecessor {
         if !same_boot && service.is_none() {
             return Ok(Self::nobody(claim.debts)); // what is gone may be of another boot
         }
-        let group = group.map(|leader| (leader, session));
+        let group = group.map(|leader| (leader, Some(session).filter(|session| session.as_raw() > 0)));
         Ok(Self { ledger: Some(claim.ledger), found, service, group, command: claim.command, debts: claim.debts })
     }
 

@@ -4,11 +4,12 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::claim_file::ClaimFile;
 use super::command::{ServiceCommand, words_of};
-use super::conf::{Loaded, load};
+use super::conf::{GONE, Loaded, load};
 use super::debts::Debts;
 use super::hand_over::HandOver;
 use super::helper::Helper;
@@ -23,7 +24,7 @@ use super::upgrade::Upgrade;
 use crate::config::split_words;
 use crate::policy::Policy;
 use crate::statusdir::{Control, Directory, Lock, OkFifo};
-use crate::sys::{self, Pidfd, Signals, why};
+use crate::sys::{self, Pidfd, Signals, Target, kill, why};
 
 /// The kernel had no room for a signalfd, or the conf can't be read: tried again so soon. Without signals supervise could
 /// do nothing, and without a supervise nobody would look after the service.
@@ -36,6 +37,16 @@ impl Supervisor {
     /// not what it seemed when this version was asked.
     #[must_use]
     pub fn resume(options: Options, handed: HandOver) -> Option<Box<Self>> {
+        let hook = handed.hook;
+        let resumed = Self::go_on(options, handed);
+        if let (None, Some(hook)) = (&resumed, hook) {
+            // The start does not wait for it any more, nor does its time-out end it. It is a child that nobody has reaped.
+            let _ = kill(Pid::from_raw(hook), Target::Group, Signal::SIGKILL); // it may have ended
+        }
+        resumed
+    }
+
+    fn go_on(options: Options, handed: HandOver) -> Option<Box<Self>> {
         let held = |number: RawFd| sys::inherited(number).ok();
         let (dir, lock, ok) = (held(handed.dir)?, held(handed.lock)?, held(handed.ok)?);
         let fifos = handed.fifos.iter().map(|&fifo| held(fifo)).collect::<Option<_>>()?;
@@ -43,6 +54,7 @@ impl Supervisor {
             Some(number) => Some(held(number)?),
             None => None,
         };
+        let claim = handed.claim_file.and_then(held).map(ClaimFile::inherited);
         let control = Control::inherited(fifos).ok()?;
         let (signals, refused) = signals();
         if let Some(path) = handed.path.as_deref() {
@@ -74,14 +86,16 @@ impl Supervisor {
             ServiceCommand::new(&words.unwrap_or_else(|| split_words(&handed.running.text).0))
         })?;
         let mut troubles = Troubles::default();
-        let claim = match ClaimFile::open(&dir) {
-            Ok((file, _)) => Some(file),
-            Err(failed) => {
-                troubles.claiming.fail(sys::now().moment);
-                lines.push(Line::warning(texts::claim_failed(&at, failed.errno())));
-                None
-            }
+        // By its name, in case that is another file by now. The one that was open is good enough.
+        let claim = match (ClaimFile::open(&dir), claim) {
+            (Ok((file, _)), _) | (Err(_), Some(file)) => Ok(file),
+            (Err(failed), None) => Err(failed.errno()),
         };
+        // Made anew, it needs room.
+        if let Err(errno) = claim.as_ref().map_err(|&errno| errno).and_then(ClaimFile::fill) {
+            troubles.claiming.fail(sys::now().moment);
+            lines.push(Line::warning(texts::claim_failed(&at, errno)));
+        }
         let policy = Policy::go_on(loaded.settings.rules(hook_rules(&options)), handed_claim.ledger, handed.standing);
         let helper = |pid: Option<i32>| pid.map(|pid| Helper::handed_over(Pid::from_raw(pid)));
         let parts = Parts {
@@ -93,7 +107,7 @@ impl Supervisor {
             signals,
             stdin_is_null: true,
             loaded,
-            claim,
+            claim: claim.ok(),
             boot: handed_claim.boot,
             command,
             running: handed.running,
@@ -132,14 +146,21 @@ fn signals() -> (Signals, Option<Errno>) {
 /// The conf, and why it could not be read at once. It could be when this version was asked, so it is tried for a while:
 /// the policy of the other version is gone, and with it a window that is open.
 fn load_patiently(options: &Options, had_conf: bool) -> (Loaded, Option<String>) {
+    let attempt = || {
+        let mut loaded = load(&options.conf, options.module.name());
+        if had_conf && loaded.path.is_none() {
+            loaded.problems.push(GONE.to_owned()); // the usual one, which need not be there at a start
+        }
+        loaded
+    };
     let mut refused = None;
     for _ in 1..ATTEMPTS {
-        let mut loaded = load(&options.conf, options.module.name());
+        let mut loaded = attempt();
         if loaded.read || !had_conf {
             return (loaded, refused);
         }
         refused = loaded.problems.pop();
         std::thread::sleep(BEFORE_ANOTHER);
     }
-    (load(&options.conf, options.module.name()), None)
+    (attempt(), None)
 }

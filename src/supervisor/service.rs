@@ -13,7 +13,7 @@ pub(super) struct Service {
     process: Process,
     /// Its start lies between these two, in nanoseconds since boot.
     pub(super) started_between: (u64, u64),
-    /// The session that it was started in.
+    /// The session that it was started in, if its supervise led that; else 0.
     pub(super) session: Pid,
 }
 

@@ -136,7 +136,14 @@ impl Supervisor {
             && let Some((leader, session)) = predecessor.group
         {
             // Its supervise did not live to do it.
-            lines.extend(texts::rest_not_ended(sys::end_group_of_dead(leader, session)));
+            match sys::end_group_of_dead(leader, session) {
+                Ok(true) => {}
+                Ok(false) => lines.push(Line::warning(format!(
+                    "processes are left in the process group {leader}, which the dead service led; they may be others \
+                     by now, and are not ended"
+                ))),
+                failed => lines.extend(texts::rest_not_ended(failed.map(drop))),
+            }
         }
         let mut running = command.running.clone();
         if let Some(service) = predecessor.service.as_ref()

@@ -140,10 +140,16 @@ impl Supervisor {
         }
     }
 
-    fn svalarm_failed(&mut self, what: &str) {
+    /// Something failed: svalarm is to be started after a growing delay, and this is it.
+    pub(super) fn deliver_later(&mut self) -> Duration {
         let delay = (AFTER_FAILURE * 2_u32.pow(self.svalarm.failures.min(10))).min(LONGEST_AFTER_FAILURE);
         self.svalarm.failures = self.svalarm.failures.saturating_add(1);
         self.svalarm.due = Some(self.now.moment + delay);
+        delay
+    }
+
+    fn svalarm_failed(&mut self, what: &str) {
+        let delay = self.deliver_later();
         let (at, count) = (&self.at, self.undelivered);
         self.lines.push(Line::warning(format!(
             "{what}; {count} undelivered in {at}/alarms, trying again in {} s",

@@ -55,7 +55,7 @@ pub struct Supervisor {
     pub(super) watched: bool,
     pub(super) signals: Signals,
     pub(super) logs: Logs,
-    /// `None`: it could not be opened.
+    /// `None`: it could not be opened so far.
     pub(super) claim: Option<ClaimFile>,
     pub(super) boot: String,
     pub(super) host: String,
@@ -70,7 +70,7 @@ pub struct Supervisor {
     pub(super) policy: Policy,
     pub(super) first: Option<Event>,
     pub(super) service: Option<Service>,
-    /// Our own, in which the service is started.
+    /// The one that supervise leads, in which the service is started; 0: it leads none.
     pub(super) session: Pid,
     pub(super) pid_changed: crate::policy::Stamp,
     pub(super) adopted: bool,
@@ -175,7 +175,8 @@ impl Supervisor {
             self.late.as_ref().map(|(_, until)| *until),
             self.debts.deadline(),
             self.publisher.deadline(),
-            self.troubles.claiming.deadline(),
+            // While a child writes its own, supervise writes none.
+            self.troubles.claiming.deadline().filter(|_| self.report.is_none()),
             self.svalarm.deadline(),
             self.upgrade.deadline(),
         ];

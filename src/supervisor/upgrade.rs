@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, pipe2};
 
 use super::answer::{self, ASKS};
+use super::claim_file::ClaimFile;
 use super::hand_over::{HandOver, VARIABLE};
 use super::helper::Helper;
 use super::service::Service;
@@ -187,7 +188,8 @@ impl Supervisor {
     fn execute(&self, program: Program) -> Result<std::convert::Infallible, Errno> {
         let program = program.with_words(&words(None)).ok_or(Errno::EINVAL)?;
         let question = self.hand_over().write()?;
-        let variable = [VARIABLE.to_bytes(), b"=", question.as_raw_fd().to_string().as_bytes()].concat();
+        let value = format!("{} {}", question.as_raw_fd(), std::process::id());
+        let variable = [VARIABLE.to_bytes(), b"=", value.as_bytes()].concat();
         let variable = CString::new(variable).map_err(|_| Errno::EINVAL)?;
         let mut passed = self.held();
         passed.push(question.as_fd());
@@ -202,8 +204,9 @@ impl Supervisor {
     /// The descriptors that the next program gets beside the hand-over itself.
     fn held(&self) -> Vec<BorrowedFd<'_>> {
         let pidfd = self.service.as_ref().and_then(Service::pidfd).map(AsFd::as_fd);
+        let claim = self.claim.as_ref().map(ClaimFile::to_hand_over);
         let mut held = vec![self.dir.as_fd(), self.lock.as_fd(), self.ok.as_fd()];
-        held.extend(self.control.descriptors().chain(pidfd));
+        held.extend(self.control.descriptors().chain(claim).chain(pidfd));
         held
     }
 
@@ -218,6 +221,7 @@ impl Supervisor {
             lock: self.lock.as_fd().as_raw_fd(),
             ok: self.ok.as_fd().as_raw_fd(),
             fifos: self.control.descriptors().map(|fd| fd.as_raw_fd()).collect(),
+            claim_file: self.claim.as_ref().map(|claim| claim.to_hand_over().as_raw_fd()),
             pidfd: service.and_then(Service::pidfd).map(|pidfd| pidfd.as_fd().as_raw_fd()),
             hook: self.hook.as_ref().map(|hook| hook.pid().as_raw()),
             svalarm: self.svalarm.running.as_ref().map(|svalarm| svalarm.pid().as_raw()),

@@ -85,21 +85,33 @@ pub extern "C" fn untranslated(_domain: *const c_char, text: *const c_char, _cat
 /// library's own function along.
 pub extern "C" fn no_classes() {}
 
-/// In the place of snprintf(3), of which the C library makes the text for an error that it does not know.
+/// In the place of snprintf(3), with which the C library makes the text for an error that it does not know: a text and
+/// the number. It is called with a variable number of arguments, the first three of which x86_64 passes as any others.
 ///
 /// # Safety
-/// `to` has room for `size` bytes.
-pub unsafe extern "C" fn unknown_error(to: *mut c_char, size: usize) -> c_int {
-    const TEXT: &CStr = c"Unknown error";
-    let fits = TEXT.count_bytes().min(size.saturating_sub(1));
+/// `to` has room for `size` bytes, `format` and `text` are C strings.
+pub unsafe extern "C" fn unknown_error(
+    to: *mut c_char,
+    size: usize,
+    format: *const c_char,
+    text: *const c_char,
+    number: c_int,
+) -> c_int {
+    // SAFETY: the caller answers for it.
+    if unsafe { CStr::from_ptr(format) } != c"%s%d" {
+        left_out();
+    }
+    // SAFETY: the caller answers for it, and this format has a text first.
+    let text = [unsafe { CStr::from_ptr(text) }.to_bytes(), number.to_string().as_bytes()].concat();
+    let fits = text.len().min(size.saturating_sub(1));
     if size > 0 {
         // SAFETY: the text has so many bytes, and there is room for them and the end.
         unsafe {
-            to.copy_from_nonoverlapping(TEXT.as_ptr(), fits);
+            to.copy_from_nonoverlapping(text.as_ptr().cast(), fits);
             *to.add(fits) = 0;
         }
     }
-    c_int::try_from(TEXT.count_bytes()).unwrap_or(0)
+    c_int::try_from(text.len()).unwrap_or(c_int::MAX)
 }
 
 /// In the place of strtol(3), with which the C library reads limits of the system.
@@ -108,7 +120,7 @@ pub unsafe extern "C" fn unknown_error(to: *mut c_char, size: usize) -> c_int {
 /// `text` is a C string, `end` null or a place for a pointer.
 pub unsafe extern "C" fn strtol(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_long {
     // SAFETY: the caller answers for it.
-    let (is_negative, number) = unsafe { decimal(text, end, base) };
+    let (is_negative, number) = unsafe { number(text, end, base) };
     let number = if is_negative {
         number.and_then(|number| 0_i64.checked_sub_unsigned(number))
     } else {
@@ -123,7 +135,7 @@ pub unsafe extern "C" fn strtol(text: *const c_char, end: *mut *const c_char, ba
 /// `text` is a C string, `end` null or a place for a pointer.
 pub unsafe extern "C" fn strtoul(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_ulong {
     // SAFETY: the caller answers for it.
-    let (is_negative, number) = unsafe { decimal(text, end, base) };
+    let (is_negative, number) = unsafe { number(text, end, base) };
     let number = number.map(|number| if is_negative { number.wrapping_neg() } else { number });
     number.unwrap_or_else(|| out_of_range(c_ulong::MAX))
 }
@@ -133,24 +145,34 @@ fn out_of_range<T>(nearest: T) -> T {
     nearest
 }
 
-/// The sign and the digits of a number after blanks; `None` is one of more than 64 bits. The C library reads no others
-/// than decimal ones in this program.
+/// The sign and the digits of a number after blanks, by the rules of strtol(3); `None` is one of more than 64 bits.
 ///
 /// # Safety
 /// As of [`strtol`].
-unsafe fn decimal(text: *const c_char, end: *mut *const c_char, base: c_int) -> (bool, Option<u64>) {
-    if base != 10 {
-        left_out();
-    }
+unsafe fn number(text: *const c_char, end: *mut *const c_char, base: c_int) -> (bool, Option<u64>) {
     // SAFETY: the caller answers for it.
     let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
-    let count = |from: usize, is: fn(&u8) -> bool| bytes[from..].iter().take_while(|&byte| is(byte)).count();
-    let sign = count(0, |byte| matches!(byte, b' ' | b'\t'..=b'\r'));
-    let digits = sign + usize::from(matches!(bytes.get(sign), Some(b'+' | b'-')));
-    let behind = digits + count(digits, u8::is_ascii_digit);
-    let number = bytes[digits..behind]
-        .iter()
-        .try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    let sign = bytes.iter().take_while(|&byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    let first = sign + usize::from(matches!(bytes.get(sign), Some(b'+' | b'-')));
+    let has_prefix = matches!(&bytes[first..], [b'0', b'x' | b'X', digit, ..] if digit.is_ascii_hexdigit())
+        && matches!(base, 0 | 16);
+    let digits = if has_prefix { first + 2 } else { first };
+    let base = match base {
+        0 if has_prefix => 16,
+        0 if bytes.get(first) == Some(&b'0') => 8,
+        0 => 10,
+        2..=36 => base.unsigned_abs(),
+        _ => {
+            nix::errno::Errno::EINVAL.set();
+            return (false, Some(0));
+        }
+    };
+    let value = |byte: &u8| char::from(*byte).to_digit(36).filter(|&digit| digit < base);
+    let (mut behind, mut number) = (digits, Some(0_u64));
+    while let Some(digit) = bytes.get(behind).and_then(value) {
+        number = number.and_then(|number| number.checked_mul(base.into())?.checked_add(digit.into()));
+        behind += 1;
+    }
     if !end.is_null() {
         // SAFETY: the offset is one into the string, or of its end.
         unsafe { *end = text.add(if behind > digits { behind } else { 0 }) };
@@ -166,7 +188,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_the_c_library_does() {
-        for text in [
+        for (text, base) in [
             c"0",
             c"17",
             c" \t\n+8 rest",
@@ -184,38 +206,60 @@ mod tests {
             c"18446744073709551616",
             c"-18446744073709551615",
             c"-99999999999999999999999",
-        ] {
+            c"0x1F",
+            c"-0Xg",
+            c"0x",
+            c"0",
+            c"017 8",
+            c"089",
+            c"101102",
+            c"zZ~",
+            c"0b11",
+            c"\xff",
+        ]
+        .into_iter()
+        .flat_map(|text| [0, 2, 8, 10, 16, 36, 1, -1, 37].map(|base| (text, base)))
+        {
             let (text, mut ours, mut theirs) = (text.as_ptr(), std::ptr::null(), std::ptr::null_mut());
             let errno = Errno::last_raw;
             Errno::clear();
             // SAFETY: C strings, and places for pointers.
-            let (own, own_errno) = unsafe { (strtol(text, &raw mut ours, 10), errno()) };
+            let (own, own_errno) = unsafe { (strtol(text, &raw mut ours, base), errno()) };
             Errno::clear();
             // SAFETY: as above.
-            let (expected, expected_errno) = unsafe { (libc::strtol(text, &raw mut theirs, 10), errno()) };
+            let (expected, expected_errno) = unsafe { (libc::strtol(text, &raw mut theirs, base), errno()) };
             // SAFETY: `text` is one.
             let shown = unsafe { CStr::from_ptr(text) };
-            assert_eq!((own, own_errno, ours), (expected, expected_errno, theirs.cast_const()), "{shown:?}");
+            assert_eq!((own, own_errno, ours), (expected, expected_errno, theirs.cast_const()), "{shown:?} {base}");
             Errno::clear();
             // SAFETY: as above.
-            let (own, own_errno) = unsafe { (strtoul(text, std::ptr::null_mut(), 10), errno()) };
+            let (own, own_errno) = unsafe { (strtoul(text, std::ptr::null_mut(), base), errno()) };
             Errno::clear();
             // SAFETY: as above.
-            let (expected, expected_errno) = unsafe { (libc::strtoul(text, std::ptr::null_mut(), 10), errno()) };
-            assert_eq!((own, own_errno), (expected, expected_errno), "{shown:?}");
+            let (expected, expected_errno) = unsafe { (libc::strtoul(text, std::ptr::null_mut(), base), errno()) };
+            assert_eq!((own, own_errno), (expected, expected_errno), "{shown:?} {base}");
         }
     }
 
     #[test]
     fn the_text_of_an_unknown_error_fits_its_room() {
-        for (room, expected) in [(0, "x"), (1, ""), (5, "Unkn"), (14, "Unknown error"), (32, "Unknown error")] {
+        let fits = [
+            (0, "x"),
+            (1, ""),
+            (5, "Unkn"),
+            (18, "Unknown error 400"),
+            (19, "Unknown error 4000"),
+            (32, "Unknown error 4000"),
+        ];
+        for (room, expected) in fits {
             let mut bytes = [b'x'.cast_signed() as c_char; 40];
             bytes[39] = 0;
-            // SAFETY: it is no larger than the array.
-            let text = unsafe {
-                unknown_error(bytes.as_mut_ptr(), room);
-                CStr::from_ptr(bytes.as_ptr())
+            // SAFETY: it is no larger than the array, and the others are C strings.
+            let (length, text) = unsafe {
+                let to = bytes.as_mut_ptr();
+                (unknown_error(to, room, c"%s%d".as_ptr(), c"Unknown error ".as_ptr(), 4000), CStr::from_ptr(to))
             };
+            assert_eq!(length, 18);
             assert!(text.to_str().unwrap().starts_with(expected));
             assert!(room == 0 || text.count_bytes() == expected.len());
         }

@@ -33,7 +33,7 @@ pub use own::{set_name_after, started_from, take_variable};
 pub use pidfd::{ExitStatus, Pidfd};
 pub use proc_stat::{ProcStat, all_processes};
 pub use process::{
-    Forked, Reaped, Target, end_group_of_dead, ends_with_parent, fork_background, kill, reap_next, session,
+    Forked, Reaped, Target, end_group_of_dead, ends_with_parent, fork_background, kill, own_session, reap_next,
 };
 pub use program::Program;
 pub use signals::{Signals, Wakeup, read_signals, take_over_signals};

@@ -73,25 +73,33 @@ pub fn kill(pid: Pid, target: Target, signal: Signal) -> Result<(), Errno> {
     }
 }
 
-/// The session of the calling process.
+/// The session that the calling process leads; `None`: it is in somebody else's.
 #[must_use]
-pub fn session() -> Pid {
-    nix::unistd::getsid(None).unwrap_or(Pid::from_raw(0)) // it cannot fail for the caller itself
+pub fn own_session() -> Option<Pid> {
+    nix::unistd::getsid(None).ok().filter(|&session| session == Pid::this())
 }
 
-/// Sends KILL to what is left of a process group in this session whose leader has ended. No other process may have the
-/// leader's number: then nothing but such a rest can have kept it, or somebody else's group, and that is in another
-/// session.
+/// Sends KILL to what is left of a process group whose leader has ended, in a session in which nobody is but the leader's
+/// supervise and its children. No other process may have the leader's number: then nothing but such a rest can have kept
+/// it, or somebody else's group, and that is in another session.
+///
+/// False: a group of that number is there, and without a session (`None`) it can't be told whose.
 ///
 /// # Errors
 /// What kill(2) says, where something is left.
-pub fn end_group_of_dead(leader: Pid, session: Pid) -> Result<(), Errno> {
+pub fn end_group_of_dead(leader: Pid, session: Option<Pid>) -> Result<bool, Errno> {
     let is_left = |pid: Pid| {
-        ProcStat::read(pid)
-            .is_some_and(|stat| (stat.group, stat.session) == (leader.as_raw(), session.as_raw()) && stat.runs())
+        ProcStat::read(pid).is_some_and(|stat| {
+            let is_here = session.is_none_or(|session| stat.session == session.as_raw());
+            is_here && stat.group == leader.as_raw() && stat.runs()
+        })
     };
-    // As long as one of them lives the number is the group's. The kernel signals all of them at once.
-    if all_processes().any(is_left) { kill(leader, Target::Group, Signal::SIGKILL) } else { Ok(()) }
+    let is_left = all_processes().any(is_left);
+    if is_left && session.is_some() {
+        // As long as one of them lives the number is the group's. The kernel signals all of them at once.
+        kill(leader, Target::Group, Signal::SIGKILL)?;
+    }
+    Ok(!is_left || session.is_some())
 }
 
 /// A child that has ended and was reaped.
