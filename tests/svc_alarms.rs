@@ -94,6 +94,34 @@ fn a_retry_does_not_wait_for_the_one_that_waits() {
 }
 
 #[test]
+fn each_recipient_has_its_own_reason() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write("broken", "");
+    let recipients = "alarm_mail : a@example.invalid\nalarm_exec : ./take\nalarm_webhook : http://127.0.0.1:2/x\n";
+    sandbox.write_conf(&format!("[app]\nalarm_interval : 60\npacing : 0.1\n{recipients}{REFUSED}\n"));
+    sandbox.start("ready wait", &[]);
+    signal(sandbox.until_ready(), Signal::SIGKILL);
+    sandbox.until_warned("was not delivered to 3 of 3 at attempt 1");
+    let warnings = sandbox.warnings();
+    let line = warnings.lines().find(|line| line.contains("at attempt 1")).unwrap();
+    for reason in ["127.0.0.1:1: ", "out of order", "127.0.0.1:2"] {
+        assert!(line.contains(reason), "{reason} in {line}");
+    }
+    // The third attempt leaves no WARNING, and is the last one nevertheless.
+    for attempt in 2..=3 {
+        let say = format!("#!/bin/sh\necho attempt {attempt} >&2; exit 1\n");
+        sandbox.write("take", say);
+        let left = alarms(&sandbox, &["retry"]).expect_code(1).stderr;
+        let own = format!("ended with exit code 1: attempt {attempt}");
+        for (recipient, reason) in [("To: ", "127.0.0.1:1: "), ("Exec: ", own.as_str()), ("Webhook: ", "127.0.0.1:2")] {
+            let line = left.lines().find(|line| line.contains(recipient));
+            assert!(line.is_some_and(|line| line.contains(reason)), "{recipient}{reason} in {left}");
+        }
+    }
+}
+
+#[test]
 fn what_was_refused_for_good_can_be_tried_again() {
     let sandbox = Sandbox::new();
     write_taker(&sandbox);

@@ -212,7 +212,8 @@ fn show(root: &Path, id: &str, names: &NamesOrAll) -> io::Result<u8> {
     for (line, delivery) in &kept.recipients {
         match delivery {
             Delivery::Accepted => writeln!(stdout, "delivered   {line}")?,
-            Delivery::ToCome => writeln!(stdout, "to come     {line}")?,
+            Delivery::ToCome(None) => writeln!(stdout, "to come     {line}")?,
+            Delivery::ToCome(Some(reason)) => writeln!(stdout, "to come     {line}: {reason}")?,
             Delivery::Refused(reason) => writeln!(stdout, "refused     {line}: {}", printable(reason.as_bytes()))?,
         }
     }

@@ -1,4 +1,4 @@
-//! The svalarm of a status directory, as an operator has to do with it: started, asked for its reason, ended.
+//! The svalarm of a status directory, as an operator has to do with it: started and ended.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,11 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::statusdir::Directory;
 use crate::sys::{Pidfd, Target, why_io};
-
-/// Of the end of supervise.log.wf: what an attempt says of itself is among its last lines.
-const LOG_END: u64 = 64 << 10;
 
 /// Starts svalarm, which stands beside svc's own file, for a status directory, as the user whose that is.
 ///
@@ -32,19 +28,6 @@ pub(super) fn start(dir: &Path, options: &[&str]) -> Result<Child, String> {
         command.uid(meta.uid()).gid(meta.gid()); // what it notes must be that user's to read
     }
     command.spawn().map_err(|error| format!("unable to run {}: {}", program.display(), why_io(&error)))
-}
-
-/// The reason that svalarm gave for the last attempt of a message that was not delivered, if it gave one.
-pub(super) fn last_reason(dir: &Path, id: &str) -> Option<String> {
-    use std::os::unix::fs::FileExt as _;
-    let file = Directory::open(dir).ok()?.open_output(c"supervise.log.wf").ok().map(fs::File::from)?;
-    let size = file.metadata().ok().filter(fs::Metadata::is_file)?.len();
-    let mut bytes = vec![0; usize::try_from(size.min(LOG_END)).ok()?];
-    let length = file.read_at(&mut bytes, size.saturating_sub(LOG_END)).ok()?;
-    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
-    let line = text.lines().rev().find_map(|line| line.split_once(&format!("alarms/{id} was not delivered to ")))?.1;
-    let (_, reason) = line.split_once(": ")?; // `2 of 3 at attempt 4: `
-    Some(reason.split_once("; next attempt in").map_or(reason, |(reason, _)| reason).to_owned())
 }
 
 /// Tells the svalarm that serves this spool to end, since it waits for what we have not the time for. What it was about
