@@ -122,6 +122,24 @@ fn each_recipient_has_its_own_reason() {
 }
 
 #[test]
+fn without_a_supervise_the_spool_is_counted() {
+    let sandbox = given_up();
+    assert_eq!(sandbox.value("undelivered").as_deref(), Some("2"));
+    let expect = |count: u64| {
+        let json = svc(&sandbox, &["status", "--json"]).stdout;
+        assert!(json.contains(&format!("\"undelivered\":{count}}}")), "{count} in {json}");
+        let table = svc(&sandbox, &["status"]).stdout;
+        assert_eq!(table.contains(&format!("{count} undelivered")), count > 0, "{table}");
+    };
+    expect(2);
+    alarms(&sandbox, &["drop", &ids(&sandbox)[0]]).expect_code(0);
+    expect(1);
+    fs::remove_file(sandbox.path("broken")).unwrap();
+    alarms(&sandbox, &["retry"]).expect_code(0);
+    expect(0);
+}
+
+#[test]
 fn what_was_refused_for_good_can_be_tried_again() {
     let sandbox = Sandbox::new();
     write_taker(&sandbox);

@@ -128,6 +128,12 @@ pub fn count(dir: &Directory) -> Result<u64, Errno> {
     Ok(number)
 }
 
+/// Whether a message with this id is in the spool.
+#[must_use]
+pub fn holds(dir: &Directory, id: &str) -> bool {
+    open_folder(dir, NAME).is_ok_and(|folder| fstatat(&folder, id, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok())
+}
+
 pub(super) fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
     each_name(spool.as_fd(), |name, may_be_file| {
         if let Some(id) = name.to_str().ok().filter(|name| may_be_file && is_id(name)) {
