@@ -54,9 +54,8 @@ fn make_folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Opens the spool for what acts on it: messages name programs to run, so nobody else may have put one there.
-fn trusted_folder(dir: &Directory) -> Result<OwnedFd, Errno> {
-    let folder = make_folder(dir, NAME)?;
+/// The spool for what acts on it: messages name programs to run, so nobody else may have put one there.
+fn trusted(folder: OwnedFd) -> Result<OwnedFd, Errno> {
     let stat = fstat(&folder)?;
     let others = Mode::S_IWGRP | Mode::S_IWOTH;
     let is_ours = stat.st_uid == geteuid().as_raw() || stat.st_uid == 0;
@@ -76,7 +75,7 @@ pub fn make(dir: &Directory) -> Result<(), Errno> {
 /// # Errors
 /// What the system call that failed says; nothing is left of it.
 pub fn store(dir: &Directory, id: &str, text: &str) -> Result<(), Errno> {
-    put(trusted_folder(dir)?.as_fd(), id, text, Durable::No)
+    put(trusted(make_folder(dir, NAME)?)?.as_fd(), id, text, Durable::No)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,9 +177,9 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Opens it, and makes it where it is missing.
+    /// Opens it.
     pub(super) fn open(dir: &Directory) -> Result<Self, Errno> {
-        let messages = trusted_folder(dir)?;
+        let messages = trusted(open_folder(dir, NAME)?)?;
         Ok(Self { messages, delivery: OnceCell::new(), is_durable: Cell::new(false) })
     }
 
