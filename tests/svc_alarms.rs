@@ -140,6 +140,34 @@ fn without_a_supervise_the_spool_is_counted() {
 }
 
 #[test]
+fn an_alarm_that_is_owed_is_said() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write_conf("[app]\nalarm_interval : 60\npacing : 0.1\nalarm_exec : ./take\n");
+    sandbox.start("ready wait", &[]);
+    let service = sandbox.until_ready();
+    let mode = |mode: u32| fs::set_permissions(sandbox.file("alarms"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o777);
+    signal(service, Signal::SIGKILL);
+    sandbox.until_warned("unable to write an alarm");
+    let owed = "app: 1 alarm is not in the spool yet: see supervise.log.wf";
+    let expect = || {
+        let list = alarms(&sandbox, &[]).expect_code(0);
+        assert!(list.stderr.contains(owed) && !list.stderr.contains("no alarm is waiting"), "{list:#?}");
+        alarms(&sandbox, &["retry"]).expect_code(1).expect_stderr(&[owed]);
+    };
+    expect();
+    sandbox.kill_supervise();
+    expect();
+    let json = svc(&sandbox, &["status", "--json"]).stdout;
+    assert!(json.contains("\"undelivered\":1}"), "{json}");
+    mode(0o700);
+    sandbox.start("ready wait", &[]);
+    eventually(&sandbox, "it is delivered", || sandbox.path("got").exists() && sandbox.alarms().is_empty());
+    alarms(&sandbox, &[]).expect_code(0).expect_stderr(&["no alarm is waiting, and none has failed"]);
+}
+
+#[test]
 fn what_was_refused_for_good_can_be_tried_again() {
     let sandbox = Sandbox::new();
     write_taker(&sandbox);
