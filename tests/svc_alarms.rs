@@ -168,6 +168,23 @@ fn an_alarm_that_is_owed_is_said() {
 }
 
 #[test]
+fn a_spool_that_others_may_write_to_is_said_with_its_mode() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write_conf("[app]\nalarm_interval : 60\npacing : 0.1\nalarm_exec : ./take\n");
+    sandbox.start("ready wait", &[]);
+    let service = sandbox.until_ready();
+    fs::set_permissions(sandbox.file("alarms"), fs::Permissions::from_mode(0o777)).unwrap();
+    let wrong = "others than its owner may write to it (mode 0777; chmod 700 mends that)";
+    svc(&sandbox, &["alarm", "test", "app"])
+        .expect_code(111)
+        .expect_stderr(&[&format!("app: status/app/alarms: {wrong}")]);
+    assert!(sandbox.alarms().is_empty());
+    signal(service, Signal::SIGKILL);
+    sandbox.until_warned(&format!("unable to write an alarm to status/app/alarms: {wrong}; it is kept"));
+}
+
+#[test]
 fn what_was_refused_for_good_can_be_tried_again() {
     let sandbox = Sandbox::new();
     write_taker(&sandbox);

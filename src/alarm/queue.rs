@@ -10,11 +10,12 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{Mode, fstatat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::geteuid;
 
 use super::copies::Copies;
 use super::departures::Departures;
 use super::serving::{Entry, Serving};
-use super::spool::{NAME, Spool};
+use super::spool::{NAME, Spool, distrusted};
 use super::waiting::{Note, Waiting};
 use crate::policy::Moment;
 use crate::statusdir::{Directory, Level, Logs};
@@ -52,11 +53,9 @@ pub fn serve(dir: Directory, stay: Stay, try_all: bool) -> Result<u8, String> {
     let mut logs = Logs::new(64 << 20, 1);
     let failed = |doing: &str, errno: Errno| format!("unable to {doing}: {}", why(errno));
     let begun = take_over_signals().map_err(|errno| failed("receive signals", errno)).and_then(|mut signals| {
-        let spool = Spool::open(&dir).map_err(|errno| match errno {
-            Errno::EPERM => {
-                "alarms belongs to another user, or others may write to it: nothing is delivered".to_owned()
-            }
-            errno => failed("open alarms", errno),
+        let spool = Spool::open(&dir).map_err(|errno| match distrusted(&dir, geteuid()) {
+            Some(wrong) => format!("alarms: {wrong}: nothing is delivered"),
+            None => failed("open alarms", errno),
         })?;
         let entry = Serving::enter(&spool, stay, &mut signals).map_err(|errno| failed("lock alarms", errno))?;
         Ok((signals, spool, entry))

@@ -35,7 +35,7 @@ pub use json::json;
 pub use liveness::Liveness;
 pub use look::{Look, Records, Unreadable};
 pub use owed::owed;
-pub use owner::{refusal, user_name};
+pub use owner::{refusal, shown, user_name};
 pub use process::Process;
 pub use rows::{COLUMNS, notes, row, state_words, summary, time_since, tone};
 pub use select::{Service, find_all, root, select};

@@ -302,7 +302,7 @@ impl Supervisor {
                     Line::notice(format!("an alarm is raised: alarms/{id}"))
                 }
                 Paid::Failed(errno) => {
-                    let (at, why) = (&self.at, why(errno));
+                    let (at, why) = (&self.at, alarm::store_failed(&self.dir, errno));
                     Line::warning(format!("unable to write an alarm to {at}/alarms: {why}; it is kept and tried again"))
                 }
             });

@@ -7,25 +7,34 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, geteuid};
 
+use crate::alarm;
+use crate::client::shown;
+use crate::statusdir::Directory;
 use crate::sys::{Pidfd, Target, why_io};
 
 /// Starts svalarm, which stands beside svc's own file, for a status directory, as the user whose that is.
 ///
 /// # Errors
-/// Why it could not be started, in a line.
+/// Why it could not be started, or would deliver nothing, in a line.
 pub(super) fn start(dir: &Path, options: &[&str]) -> Result<Child, String> {
     let own = fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {}", why_io(&error)))?;
     let program = own.with_file_name("svalarm");
     let mut command = Command::new(&program);
     command.args(options).arg("--").arg(dir);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    if nix::unistd::geteuid().is_root()
+    let mut user = geteuid();
+    if user.is_root()
         && let Ok(meta) = fs::metadata(dir)
         && meta.uid() != 0
     {
         command.uid(meta.uid()).gid(meta.gid()); // what it notes must be that user's to read
+        user = Uid::from_raw(meta.uid());
+    }
+    // It would say so in the log, and end.
+    if let Some(wrong) = Directory::open(dir).ok().and_then(|dir| alarm::distrusted(&dir, user)) {
+        return Err(format!("{}: {wrong}", shown(&dir.join("alarms"))));
     }
     command.spawn().map_err(|error| format!("unable to run {}: {}", program.display(), why_io(&error)))
 }

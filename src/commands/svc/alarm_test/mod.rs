@@ -120,7 +120,7 @@ impl<'a> Test<'a> {
                     self.svalarm = None;
                     self.next_start = Instant::now() + AFTER_BUSY;
                 }
-                Some(status) => return Err(format!("svalarm ended with {status}")),
+                Some(status) => return Err(format!("svalarm ended with {status}: see supervise.log.wf")),
             },
         }
         Ok(false)
