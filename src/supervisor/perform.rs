@@ -309,7 +309,9 @@ impl Supervisor {
         }
         if stored {
             self.deliver_now();
-            self.deliver_when_due();
+            if self.exit_code.is_none() {
+                self.deliver_when_due(); // else at the very end
+            }
         }
         self.write_claim();
         self.write_lines();

@@ -145,10 +145,12 @@ impl Supervisor {
         self.svalarm.failures = self.svalarm.failures.saturating_add(1);
         self.svalarm.due = Some(self.now.moment + delay);
         let (at, count) = (&self.at, self.undelivered);
-        self.lines.push(Line::warning(format!(
-            "{what}; {count} undelivered in {at}/alarms, trying again in {} s",
-            delay.as_secs()
-        )));
+        let next = if self.exit_code.is_some() {
+            "and nobody tries again before the next start or `svc alarms retry`".to_owned()
+        } else {
+            format!("trying again in {} s", delay.as_secs())
+        };
+        self.lines.push(Line::warning(format!("{what}; {count} undelivered in {at}/alarms, {next}")));
     }
 
     /// supervise ends, and `ok` is gone. Whatever is not delivered yet is another process's business from now on.
