@@ -30,6 +30,23 @@ fn more_messages_than_descriptors() {
     assert_eq!((relay.mails().len(), sandbox.alarms().len()), (MESSAGES, 0));
 }
 
+#[test]
+fn nothing_is_made_where_there_is_no_spool() {
+    let sandbox = Sandbox::new();
+    for (name, code) in [("status/app", 0), ("wrong", 111)] {
+        std::fs::create_dir_all(sandbox.path(name)).expect("the sandbox is writable");
+        if code == 0 {
+            sandbox.write("status/app/status", "a record");
+        }
+        let before = std::fs::read_dir(sandbox.path(name)).expect("a folder").count();
+        let mut command = sandbox.program(svalarm_program());
+        command.arg(name);
+        let output = sandbox.run(command).expect_code(code);
+        assert_eq!(output.stderr.contains("svalarm: wrong: it is no status directory"), code != 0, "{output:#?}");
+        assert_eq!(std::fs::read_dir(sandbox.path(name)).expect("a folder").count(), before, "{name}");
+    }
+}
+
 /// Without /proc svalarm does not find its own program.
 #[test]
 fn a_copy_that_can_not_be_started_is_no_attempt() {

@@ -319,10 +319,12 @@ fn a_spool_of_somebody_else_s_runs_nothing() {
         (sandbox.path("ran").exists(), output.code, sandbox.warnings())
     };
     assert!(deliver(0, 0o700).0, "it is run where nobody else may write");
-    for (owner, mode) in [(NEIGHBOUR, 0o700), (0, 0o770), (0, 0o707)] {
+    let theirs = format!("it belongs to uid {NEIGHBOUR}, not to uid 0 or root");
+    let of_mode = |mode: &str| format!("others than its owner may write to it (mode {mode}; chmod 700 mends that)");
+    for (owner, mode, wrong) in [(NEIGHBOUR, 0o700, theirs), (0, 0o770, of_mode("0770")), (0, 0o707, of_mode("0707"))] {
         let (ran, code, warnings) = deliver(owner, mode);
         assert!(!ran && code != Some(0), "{owner} {mode:o}: {warnings}");
-        assert!(warnings.contains("others may write to it"), "{warnings}");
+        assert!(warnings.contains(&format!("alarms: {wrong}: nothing is delivered")), "{warnings}");
     }
 }
 

@@ -206,6 +206,22 @@ fn at_the_end_too_it_is_told_that_nobody_delivers() {
 }
 
 #[test]
+fn at_the_end_nobody_is_said_to_try_again() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(&format!("{ALARMED}max_tries : 1\n"));
+    fs::copy(supervise_program(), sandbox.path("supervise")).expect("it can be copied");
+    let mut command = sandbox.program(sandbox.path("supervise"));
+    command.args(["-p", "status/app", "-F", "supervise.conf", "-f", "./service exit 3"]);
+    sandbox.run(command).expect_code(0);
+    sandbox.until_ended();
+    let warnings = sandbox.warnings();
+    let last: Vec<&str> =
+        warnings.lines().filter(|line| line.contains("; 2 undelivered in status/app/alarms")).collect();
+    assert_eq!(last.len(), 1, "{warnings}");
+    assert!(last[0].ends_with("and nobody tries again before the next start or `svc alarms retry`"), "{warnings}");
+}
+
+#[test]
 fn what_a_hook_can_t_open_is_told() {
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\npacing : 0.1\n");

@@ -94,6 +94,97 @@ fn a_retry_does_not_wait_for_the_one_that_waits() {
 }
 
 #[test]
+fn each_recipient_has_its_own_reason() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write("broken", "");
+    let recipients = "alarm_mail : a@example.invalid\nalarm_exec : ./take\nalarm_webhook : http://127.0.0.1:2/x\n";
+    sandbox.write_conf(&format!("[app]\nalarm_interval : 60\npacing : 0.1\n{recipients}{REFUSED}\n"));
+    sandbox.start("ready wait", &[]);
+    signal(sandbox.until_ready(), Signal::SIGKILL);
+    sandbox.until_warned("was not delivered to 3 of 3 at attempt 1");
+    let warnings = sandbox.warnings();
+    let line = warnings.lines().find(|line| line.contains("at attempt 1")).unwrap();
+    for reason in ["127.0.0.1:1: ", "out of order", "127.0.0.1:2"] {
+        assert!(line.contains(reason), "{reason} in {line}");
+    }
+    // The third attempt leaves no WARNING, and is the last one nevertheless.
+    for attempt in 2..=3 {
+        let say = format!("#!/bin/sh\necho attempt {attempt} >&2; exit 1\n");
+        sandbox.write("take", say);
+        let left = alarms(&sandbox, &["retry"]).expect_code(1).stderr;
+        let own = format!("ended with exit code 1: attempt {attempt}");
+        for (recipient, reason) in [("To: ", "127.0.0.1:1: "), ("Exec: ", own.as_str()), ("Webhook: ", "127.0.0.1:2")] {
+            let line = left.lines().find(|line| line.contains(recipient));
+            assert!(line.is_some_and(|line| line.contains(reason)), "{recipient}{reason} in {left}");
+        }
+    }
+}
+
+#[test]
+fn without_a_supervise_the_spool_is_counted() {
+    let sandbox = given_up();
+    assert_eq!(sandbox.value("undelivered").as_deref(), Some("2"));
+    let expect = |count: u64| {
+        let json = svc(&sandbox, &["status", "--json"]).stdout;
+        assert!(json.contains(&format!("\"undelivered\":{count}}}")), "{count} in {json}");
+        let table = svc(&sandbox, &["status"]).stdout;
+        assert_eq!(table.contains(&format!("{count} undelivered")), count > 0, "{table}");
+    };
+    expect(2);
+    alarms(&sandbox, &["drop", &ids(&sandbox)[0]]).expect_code(0);
+    expect(1);
+    fs::remove_file(sandbox.path("broken")).unwrap();
+    alarms(&sandbox, &["retry"]).expect_code(0);
+    expect(0);
+}
+
+#[test]
+fn an_alarm_that_is_owed_is_said() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write_conf("[app]\nalarm_interval : 60\npacing : 0.1\nalarm_exec : ./take\n");
+    sandbox.start("ready wait", &[]);
+    let service = sandbox.until_ready();
+    let mode = |mode: u32| fs::set_permissions(sandbox.file("alarms"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o777);
+    signal(service, Signal::SIGKILL);
+    sandbox.until_warned("unable to write an alarm");
+    let owed = "app: 1 alarm is not in the spool yet: see supervise.log.wf";
+    let expect = || {
+        let list = alarms(&sandbox, &[]).expect_code(0);
+        assert!(list.stderr.contains(owed) && !list.stderr.contains("no alarm is waiting"), "{list:#?}");
+        alarms(&sandbox, &["retry"]).expect_code(1).expect_stderr(&[owed]);
+    };
+    expect();
+    sandbox.kill_supervise();
+    expect();
+    let json = svc(&sandbox, &["status", "--json"]).stdout;
+    assert!(json.contains("\"undelivered\":1}"), "{json}");
+    mode(0o700);
+    sandbox.start("ready wait", &[]);
+    eventually(&sandbox, "it is delivered", || sandbox.path("got").exists() && sandbox.alarms().is_empty());
+    alarms(&sandbox, &[]).expect_code(0).expect_stderr(&["no alarm is waiting, and none has failed"]);
+}
+
+#[test]
+fn a_spool_that_others_may_write_to_is_said_with_its_mode() {
+    let sandbox = Sandbox::new();
+    write_taker(&sandbox);
+    sandbox.write_conf("[app]\nalarm_interval : 60\npacing : 0.1\nalarm_exec : ./take\n");
+    sandbox.start("ready wait", &[]);
+    let service = sandbox.until_ready();
+    fs::set_permissions(sandbox.file("alarms"), fs::Permissions::from_mode(0o777)).unwrap();
+    let wrong = "others than its owner may write to it (mode 0777; chmod 700 mends that)";
+    svc(&sandbox, &["alarm", "test", "app"])
+        .expect_code(111)
+        .expect_stderr(&[&format!("app: status/app/alarms: {wrong}")]);
+    assert!(sandbox.alarms().is_empty());
+    signal(service, Signal::SIGKILL);
+    sandbox.until_warned(&format!("unable to write an alarm to status/app/alarms: {wrong}; it is kept"));
+}
+
+#[test]
 fn what_was_refused_for_good_can_be_tried_again() {
     let sandbox = Sandbox::new();
     write_taker(&sandbox);

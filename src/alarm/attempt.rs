@@ -1,5 +1,6 @@
 //! One message's attempts: who is still to get a copy, what became of it, and what follows.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use nix::errno::Errno;
@@ -183,6 +184,8 @@ impl Queue {
             return self.finish(id);
         }
         let progress = &mut message.progress;
+        let by_line = |(&number, reason): (&usize, &String)| (message.recipients[number].clone(), reason.clone());
+        progress.reasons = attempt.reasons.iter().map(by_line).collect();
         progress.attempts = progress.attempts.saturating_add(1);
         let Some(delay) = next_delay(progress.attempts, progress.waited, chance()) else {
             return self.give_up(id, attempt);
@@ -192,12 +195,14 @@ impl Queue {
         let (attempts, missing, all) = (progress.attempts, attempt.reasons.len(), message.recipients.len());
         self.save(id);
         if attempts.is_power_of_two() {
-            let reason = attempt.reasons.into_values().next().unwrap_or_default();
+            // Each once: all that is sent to a relay that is down has the same.
+            let reasons = attempt.reasons.into_values().collect::<BTreeSet<_>>();
+            let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
             self.tell(
                 Level::Warning,
                 &format!(
-                    "alarms/{id} was not delivered to {missing} of {all} at attempt {attempts}: {reason}; next attempt \
-                     in {} s",
+                    "alarms/{id} was not delivered to {missing} of {all} at attempt {attempts}: {reasons}; next \
+                     attempt in {} s",
                     delay.as_secs()
                 ),
             );

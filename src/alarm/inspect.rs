@@ -30,8 +30,8 @@ pub enum Place {
 /// What became of one recipient's copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is still to be delivered.
-    ToCome,
+    /// It is still to be delivered; why the last attempt did not do it, if there was one.
+    ToCome(Option<String>),
     /// Somebody took it.
     Accepted,
     /// Nobody will, and why.
@@ -96,7 +96,7 @@ fn ids(folder: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
 fn waiting(id: String, text: Result<Vec<u8>, Errno>, progress: &Progress) -> Kept {
     let (subject, time, recipients) = parts(text);
     let fate = |line: &String| match progress.fate(line) {
-        None => Delivery::ToCome,
+        None => Delivery::ToCome(progress.reason(line).map(|reason| printable(reason.as_bytes()))),
         Some(Fate::Accepted) => Delivery::Accepted,
         Some(Fate::Refused(reason)) => Delivery::Refused(reason.clone()),
     };

@@ -48,7 +48,7 @@ fn what_is_waiting_and_what_has_failed() {
         (".1.2.5.new", MESSAGE),
         (
             ".delivery/1.2.3",
-            "svalarm progress 1\nattempts 3\nwaited 0\naccepted To: a@b\nrefused Exec: x\nreason n\\x0ao\nend\n",
+            "svalarm progress 1\nattempts 3\nwaited 0\naccepted To: a@b\nrefused Exec: x\nreason n\\x0ao\nmissed To: c@d\nbecause not yet\nend\n",
         ),
         ("failed/1.2.2", &format!("Failed: To: c@d\nReason: 550 n\\x1bo\n{MESSAGE}")),
     ]);
@@ -57,7 +57,10 @@ fn what_is_waiting_and_what_has_failed() {
     assert_eq!(all[0].recipients, [("To: c@d".to_owned(), Delivery::Refused("550 n\\x1bo".to_owned()))]);
     assert_eq!((all[0].place, all[0].subject.as_deref()), (Place::Failed, Ok("s")));
     let fates: Vec<_> = all[1].recipients.iter().map(|(_, fate)| fate.clone()).collect();
-    assert_eq!(fates, [Delivery::Accepted, Delivery::ToCome, Delivery::Refused("n\no".to_owned())]);
+    assert_eq!(
+        fates,
+        [Delivery::Accepted, Delivery::ToCome(Some("not yet".to_owned())), Delivery::Refused("n\no".to_owned())]
+    );
     assert_eq!((all[1].attempts, all[1].due_in), (3, Duration::ZERO));
     assert!(all[2].subject.is_err());
     assert_eq!(text(&spool.dir(), Place::Queue, "1.2.3").unwrap(), MESSAGE.as_bytes());

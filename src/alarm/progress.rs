@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::read::SIZE_LIMIT;
 use super::schedule::LONGEST;
 use crate::policy::Moment;
 use crate::text::{escape, unescape};
@@ -27,6 +28,8 @@ pub(super) struct Progress {
     pub(super) pause: Option<Pause>,
     /// The recipients that are done with, by their lines of the message file.
     pub(super) fates: Vec<(String, Fate)>,
+    /// Why the last attempt did not reach the others.
+    pub(super) reasons: Vec<(String, String)>,
 }
 
 /// The delay before an attempt.
@@ -52,6 +55,11 @@ impl Progress {
     /// The fate of a recipient; `None`: it is still to get its copy.
     pub(super) fn fate(&self, line: &str) -> Option<&Fate> {
         self.fates.iter().find(|(known, _)| known == line).map(|(_, fate)| fate)
+    }
+
+    /// Why the last attempt did not reach a recipient, if there was one.
+    pub(super) fn reason(&self, line: &str) -> Option<&str> {
+        self.reasons.iter().find(|(known, _)| known == line).map(|(_, reason)| reason.as_str())
     }
 
     /// When the next attempt is due.
@@ -83,6 +91,14 @@ impl Progress {
                 }
             };
         }
+        for (line, reason) in &self.reasons {
+            let text = format!("missed {line}\nbecause {}\n", escape(reason.as_bytes()));
+            // What is too long is not read again, and everybody would get another copy.
+            if (out.len() + text.len()) as u64 > SIZE_LIMIT / 2 {
+                break;
+            }
+            out.push_str(&text);
+        }
         out.push_str("end\n");
         out
     }
@@ -113,6 +129,11 @@ impl Progress {
                     let reason = String::from_utf8(unescape(rest)?).ok()?;
                     *progress.fates.last_mut().map(|(_, fate)| fate)? = Fate::Refused(reason);
                 }
+                "missed" => progress.reasons.push((rest.to_owned(), String::new())),
+                "because" => {
+                    let reason = String::from_utf8(unescape(rest)?).ok()?;
+                    *progress.reasons.last_mut().map(|(_, known)| known)? = reason;
+                }
                 _ => {}
             }
         }
@@ -134,11 +155,13 @@ mod tests {
                 ("To: a@b".to_owned(), Fate::Accepted),
                 ("Exec: 'x y' end".to_owned(), Fate::Refused("no\nway".to_owned())),
             ],
+            reasons: vec![("To: c@d".to_owned(), "not\nyet".to_owned()), ("To: e@f".to_owned(), String::new())],
         };
         let text = progress.encode();
         assert_eq!(Progress::decode(&text), Some(progress.clone()));
         assert_eq!(progress.fate("To: a@b"), Some(&Fate::Accepted));
         assert_eq!(progress.fate("To: a"), None);
+        assert_eq!((progress.reason("To: c@d"), progress.reason("To: a@b")), (Some("not\nyet"), None));
         for cut in 0..text.len() {
             assert_eq!(Progress::decode(&text[..cut]), None, "cut at {cut}");
         }

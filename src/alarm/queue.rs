@@ -5,16 +5,17 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstatat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::geteuid;
 
 use super::copies::Copies;
 use super::departures::Departures;
 use super::serving::{Entry, Serving};
-use super::spool::Spool;
+use super::spool::{NAME, Spool, distrusted};
 use super::waiting::{Note, Waiting};
 use crate::policy::Moment;
 use crate::statusdir::{Directory, Level, Logs};
@@ -46,14 +47,15 @@ const END: Duration = Duration::from_secs(5);
 /// # Errors
 /// What could not be done, and why. The log says it too.
 pub fn serve(dir: Directory, stay: Stay, try_all: bool) -> Result<u8, String> {
+    if fstatat(&dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW) == Err(Errno::ENOENT) {
+        return without_a_spool(&dir);
+    }
     let mut logs = Logs::new(64 << 20, 1);
     let failed = |doing: &str, errno: Errno| format!("unable to {doing}: {}", why(errno));
     let begun = take_over_signals().map_err(|errno| failed("receive signals", errno)).and_then(|mut signals| {
-        let spool = Spool::open(&dir).map_err(|errno| match errno {
-            Errno::EPERM => {
-                "alarms belongs to another user, or others may write to it: nothing is delivered".to_owned()
-            }
-            errno => failed("open alarms", errno),
+        let spool = Spool::open(&dir).map_err(|errno| match distrusted(&dir, geteuid()) {
+            Some(wrong) => format!("alarms: {wrong}: nothing is delivered"),
+            None => failed("open alarms", errno),
         })?;
         let entry = Serving::enter(&spool, stay, &mut signals).map_err(|errno| failed("lock alarms", errno))?;
         Ok((signals, spool, entry))
@@ -91,6 +93,15 @@ pub fn serve(dir: Directory, stay: Stay, try_all: bool) -> Result<u8, String> {
         queue.tell(Level::Warning, &format!("svalarm: {error}"));
     }
     ended
+}
+
+/// Nothing is to be delivered; and in a folder that somebody has named by mistake, nothing is to be made.
+fn without_a_spool(dir: &Directory) -> Result<u8, String> {
+    let is_there = |name: &str| fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+    if is_there("status") || is_there("svcontrol") {
+        return Ok(0);
+    }
+    Err("it is no status directory: there is no alarms, no status and no svcontrol in it".to_owned())
 }
 
 /// A user may have no inotify instance left; then the spool is looked at now and then.

@@ -18,14 +18,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
+use nix::unistd::{Uid, UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use super::progress::Progress;
 use super::read::SIZE_LIMIT;
 use super::schedule::LONGEST;
 use crate::policy::Moment;
 use crate::statusdir::{Directory, create_afresh, is_id};
-use crate::sys::each_name;
+use crate::sys::{each_name, why};
 
 pub(super) const NAME: &str = "alarms";
 pub(super) const FAILED: &str = "failed";
@@ -54,13 +54,34 @@ fn make_folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Opens the spool for what acts on it: messages name programs to run, so nobody else may have put one there.
-fn trusted_folder(dir: &Directory) -> Result<OwnedFd, Errno> {
-    let folder = make_folder(dir, NAME)?;
-    let stat = fstat(&folder)?;
+/// Why this user acts on nothing in this spool: messages name programs to run, so nobody else may have put one there.
+fn distrust(folder: &OwnedFd, user: Uid) -> Result<Option<String>, Errno> {
+    let stat = fstat(folder)?;
     let others = Mode::S_IWGRP | Mode::S_IWOTH;
-    let is_ours = stat.st_uid == geteuid().as_raw() || stat.st_uid == 0;
-    if is_ours && stat.st_mode & others.bits() == 0 { Ok(folder) } else { Err(Errno::EPERM) }
+    if stat.st_uid != user.as_raw() && stat.st_uid != 0 {
+        return Ok(Some(format!("it belongs to uid {}, not to uid {user} or root", stat.st_uid)));
+    }
+    let mode = stat.st_mode & 0o7777;
+    Ok((mode & others.bits() != 0)
+        .then(|| format!("others than its owner may write to it (mode {mode:04o}; chmod 700 mends that)")))
+}
+
+/// The spool, for what acts on it.
+fn trusted(folder: OwnedFd) -> Result<OwnedFd, Errno> {
+    if distrust(&folder, geteuid())?.is_some() { Err(Errno::EPERM) } else { Ok(folder) }
+}
+
+/// Why the svalarm of this user would deliver nothing from the spool; `None`: it would.
+#[must_use]
+pub fn distrusted(dir: &Directory, user: Uid) -> Option<String> {
+    distrust(&open_folder(dir, NAME).ok()?, user).ok()?
+}
+
+/// What the error of [`store`] means, for people.
+#[must_use]
+pub fn store_failed(dir: &Directory, errno: Errno) -> String {
+    let wrong = if errno == Errno::EPERM { distrusted(dir, geteuid()) } else { None };
+    wrong.unwrap_or_else(|| why(errno))
 }
 
 /// Makes the spool where it is missing.
@@ -76,7 +97,7 @@ pub fn make(dir: &Directory) -> Result<(), Errno> {
 /// # Errors
 /// What the system call that failed says; nothing is left of it.
 pub fn store(dir: &Directory, id: &str, text: &str) -> Result<(), Errno> {
-    put(trusted_folder(dir)?.as_fd(), id, text, Durable::No)
+    put(trusted(make_folder(dir, NAME)?)?.as_fd(), id, text, Durable::No)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +149,12 @@ pub fn count(dir: &Directory) -> Result<u64, Errno> {
     Ok(number)
 }
 
+/// Whether a message with this id is in the spool.
+#[must_use]
+pub fn holds(dir: &Directory, id: &str) -> bool {
+    open_folder(dir, NAME).is_ok_and(|folder| fstatat(&folder, id, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok())
+}
+
 pub(super) fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
     each_name(spool.as_fd(), |name, may_be_file| {
         if let Some(id) = name.to_str().ok().filter(|name| may_be_file && is_id(name)) {
@@ -172,9 +199,9 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Opens it, and makes it where it is missing.
+    /// Opens it.
     pub(super) fn open(dir: &Directory) -> Result<Self, Errno> {
-        let messages = trusted_folder(dir)?;
+        let messages = trusted(open_folder(dir, NAME)?)?;
         Ok(Self { messages, delivery: OnceCell::new(), is_durable: Cell::new(false) })
     }
 

@@ -15,6 +15,7 @@ fn whoever_only_reads_makes_nothing() {
 fn a_next_attempt_that_can_not_be_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let dir = Directory::open(folder.path()).unwrap();
+    make(&dir).unwrap();
     let spool = Spool::open(&dir).unwrap();
     spool.set_next(Some(Moment(50)), "b 1").unwrap();
     assert_eq!(next_attempt(&dir, Moment(7), "b 1"), Some(Moment(50)));
@@ -30,6 +31,7 @@ fn a_next_attempt_that_can_not_be_is_none() {
 fn a_message_that_can_not_be_read_is_not_kept_empty() {
     let folder = tempfile::tempdir().unwrap();
     let dir = Directory::open(folder.path()).unwrap();
+    make(&dir).unwrap();
     let spool = Spool::open(&dir).unwrap();
     assert_eq!(spool.keep_failed("1.2.3", "Failed: x\n"), Err(Errno::ENOENT));
     assert!(!folder.path().join("alarms/failed").exists());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::liveness::named_lives;
 use super::look::{Records, Unreadable, wanted};
+use super::owed::undelivered;
 use super::process::Process;
 use crate::policy::{Stamp, Wanted};
 use crate::statusdir::{Directory, ReadRecord, Record};
@@ -72,7 +73,13 @@ impl Fare {
     /// Why the status record says nothing, where the long record says nothing either.
     pub fn of(dir: &Directory, records: Records, supervise: Option<bool>) -> Result<Self, Unreadable> {
         let agree = records.agree();
-        let long = records.state.ok().filter(|_| agree);
+        let mut long = records.state.ok().filter(|_| agree);
+        // Nobody keeps that number true any more, and svalarm goes on.
+        if supervise == Some(false)
+            && let (Some(long), Ok(count)) = (long.as_mut(), undelivered(dir))
+        {
+            long.set_number("undelivered", count);
+        }
         let record = match records.record {
             Ok(record) => record,
             Err(unreadable) => long.as_ref().and_then(record_of).ok_or(unreadable)?,

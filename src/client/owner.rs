@@ -29,7 +29,8 @@ fn look_at(path: &Path) -> Option<fs::Metadata> {
 }
 
 /// The path as it is said.
-pub(super) fn shown(path: &Path) -> String {
+#[must_use]
+pub fn shown(path: &Path) -> String {
     let path = path.strip_prefix(".").unwrap_or(path); // of the usual status root
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     escape(path.as_os_str().as_encoded_bytes())

@@ -25,7 +25,7 @@ svalarm delivers the alarms of one status directory. supervise starts it; nobody
 Without --once it ends when every alarm is delivered, and between two attempts while a supervise lives.
 
 Exit codes: 0 done (or done for now), 3 another svalarm serves this directory, 100 wrong use, 111 a system call
-failed, or what became of an alarm could not be noted.
+failed, it is no status directory, or what became of an alarm could not be noted.
 
 More: svalarm(8).
 ";

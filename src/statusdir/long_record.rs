@@ -169,6 +169,13 @@ impl ReadRecord {
         self.text(key)?.parse().ok()
     }
 
+    /// Puts another number under a key, where it has that key.
+    pub fn set_number(&mut self, key: &str, number: u64) {
+        if let Some((_, value)) = self.lines.iter_mut().find(|(known, _)| known == key) {
+            *value = number.to_string();
+        }
+    }
+
     /// The service's pid; `None`: it is down.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

@@ -314,14 +314,16 @@ impl Supervisor {
                     Line::notice(format!("an alarm is raised: alarms/{id}"))
                 }
                 Paid::Failed(errno) => {
-                    let (at, why) = (&self.at, why(errno));
+                    let (at, why) = (&self.at, alarm::store_failed(&self.dir, errno));
                     Line::warning(format!("unable to write an alarm to {at}/alarms: {why}; it is kept and tried again"))
                 }
             });
         }
         if stored {
             self.deliver_now();
-            self.deliver_when_due();
+            if self.exit_code.is_none() {
+                self.deliver_when_due(); // else at the very end
+            }
         }
         self.write_claim();
         self.write_lines();

@@ -151,10 +151,12 @@ impl Supervisor {
     fn svalarm_failed(&mut self, what: &str) {
         let delay = self.deliver_later();
         let (at, count) = (&self.at, self.undelivered);
-        self.lines.push(Line::warning(format!(
-            "{what}; {count} undelivered in {at}/alarms, trying again in {} s",
-            delay.as_secs()
-        )));
+        let next = if self.exit_code.is_some() {
+            "and nobody tries again before the next start or `svc alarms retry`".to_owned()
+        } else {
+            format!("trying again in {} s", delay.as_secs())
+        };
+        self.lines.push(Line::warning(format!("{what}; {count} undelivered in {at}/alarms, {next}")));
     }
 
     /// supervise ends, and `ok` is gone. Whatever is not delivered yet is another process's business from now on.

@@ -45,7 +45,7 @@ fn row(service: &Service, kept: &Kept, ids: &[&str]) -> Row {
     let missing: Vec<&str> = kept
         .recipients
         .iter()
-        .filter(|(_, delivery)| *delivery == Delivery::ToCome || kept.place == Place::Failed)
+        .filter(|(_, delivery)| matches!(delivery, Delivery::ToCome(_)) || kept.place == Place::Failed)
         .map(|(line, _)| line.split_once(": ").map_or(line.as_str(), |(_, recipient)| recipient))
         .collect();
     let next = match kept.place {
@@ -93,7 +93,7 @@ mod tests {
     use crate::client::table::lines;
 
     fn kept(id: &str, what: &str, recipients: &[&str]) -> Kept {
-        let recipients = recipients.iter().map(|line| ((*line).to_owned(), Delivery::ToCome)).collect();
+        let recipients = recipients.iter().map(|line| ((*line).to_owned(), Delivery::ToCome(None))).collect();
         Kept {
             id: id.to_owned(),
             place: Place::Queue,

@@ -17,7 +17,7 @@ use super::steer::{Told, tell};
 use super::terminal::{USUAL_WIDTH, has_colours, say};
 use crate::alarm::{self, Delivery, Kept, Place};
 use crate::client::table;
-use crate::client::{self, Service, refusal};
+use crate::client::{self, Service, owed, refusal};
 use crate::statusdir::Directory;
 use crate::sys::{columns, why, why_io};
 use crate::text::printable;
@@ -113,20 +113,31 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
     })
 }
 
-/// The services with what their spools keep, each spool once; the exit code of what could not be found or read, which
-/// was said.
-fn read(root: &Path, names: &NamesOrAll) -> (Vec<(Service, Vec<Kept>)>, u8) {
+/// What the spools of the named services keep.
+struct Spools {
+    /// The services with their messages, each spool once.
+    kept: Vec<(Service, Vec<Kept>)>,
+    /// A line for each service with alarms that are not in its spool yet.
+    owed: Vec<String>,
+    /// The exit code of what could not be found or read, which was said.
+    code: u8,
+}
+
+fn read(root: &Path, names: &NamesOrAll) -> Spools {
     let Named { services, unknown, mut code } = Named::find(root, &names.names);
     for (_, line) in &unknown {
         say(line);
     }
-    let (mut spools, mut seen) = (Vec::new(), HashSet::new());
+    let (mut spools, mut owed, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for service in services {
         let opened = Directory::open(&service.dir).and_then(|dir| Ok((fstat(&dir)?, dir)));
         let kept = match opened {
             // A link leads to it as well.
             Ok((stat, _)) if !seen.insert((stat.st_dev, stat.st_ino)) => continue,
-            Ok((_, dir)) => alarm::list(&dir).map_err(|errno| (service.dir.join("alarms"), errno)),
+            Ok((_, dir)) => {
+                owed.extend(owed_line(&service, &dir));
+                alarm::list(&dir).map_err(|errno| (service.dir.join("alarms"), errno))
+            }
             Err(errno) => Err((service.dir.clone(), errno)),
         };
         match kept {
@@ -137,16 +148,26 @@ fn read(root: &Path, names: &NamesOrAll) -> (Vec<(Service, Vec<Kept>)>, u8) {
             }
         }
     }
-    (spools, code)
+    Spools { kept: spools, owed, code }
+}
+
+fn owed_line(service: &Service, dir: &Directory) -> Option<String> {
+    let alarms = match owed(dir) {
+        0 => return None,
+        1 => "1 alarm is".to_owned(),
+        several => format!("{several} alarms are"),
+    };
+    Some(format!("{}: {alarms} not in the spool yet: see supervise.log.wf", service.shown()))
 }
 
 fn list(root: &Path, names: &NamesOrAll) -> io::Result<u8> {
-    let (spools, code) = read(root, names);
-    let rows = rows(&spools);
+    let Spools { kept, owed, code } = read(root, names);
+    let rows = rows(&kept);
     let mut stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
+    owed.iter().for_each(|line| say(line));
     if rows.is_empty() {
-        return Ok(none(code));
+        return Ok(none(&owed, code));
     }
     let width = is_terminal.then(|| usize::from(columns(stdout.as_fd()).unwrap_or(USUAL_WIDTH)));
     let lines = table::lines(&COLUMNS, &rows, width, has_colours(is_terminal));
@@ -154,20 +175,22 @@ fn list(root: &Path, names: &NamesOrAll) -> io::Result<u8> {
     Ok(code)
 }
 
-/// There is no alarm, as far as could be seen. `code`: what it is of what could not be.
-fn none(code: u8) -> u8 {
+/// The spools are empty, as far as could be seen. `code`: what it is of what could not be.
+fn none(owed: &[String], code: u8) -> u8 {
     if code != DONE {
         return code;
     }
-    say("no alarm is waiting, and none has failed");
+    if owed.is_empty() {
+        say("no alarm is waiting, and none has failed");
+    }
     DONE
 }
 
 /// The message with this id, or with the only id that begins so.
 fn find(root: &Path, id: &str, names: &NamesOrAll) -> Result<(Service, Kept), u8> {
     let id = id.strip_suffix('…').unwrap_or(id); // as a list on a narrow terminal shows it
-    let (spools, code) = read(root, names);
-    let all = || spools.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| (service, kept)));
+    let Spools { kept, code, .. } = read(root, names);
+    let all = || kept.iter().flat_map(|(service, kept)| kept.iter().map(move |kept| (service, kept)));
     let mut found: Vec<_> = all().filter(|(_, kept)| kept.id == id).collect();
     if found.is_empty() && !id.is_empty() {
         found = all().filter(|(_, kept)| kept.id.starts_with(id)).collect();
@@ -212,7 +235,8 @@ fn show(root: &Path, id: &str, names: &NamesOrAll) -> io::Result<u8> {
     for (line, delivery) in &kept.recipients {
         match delivery {
             Delivery::Accepted => writeln!(stdout, "delivered   {line}")?,
-            Delivery::ToCome => writeln!(stdout, "to come     {line}")?,
+            Delivery::ToCome(None) => writeln!(stdout, "to come     {line}")?,
+            Delivery::ToCome(Some(reason)) => writeln!(stdout, "to come     {line}: {reason}")?,
             Delivery::Refused(reason) => writeln!(stdout, "refused     {line}: {}", printable(reason.as_bytes()))?,
         }
     }
@@ -249,10 +273,12 @@ fn drop_one(root: &Path, id: &str, names: &NamesOrAll) -> io::Result<u8> {
 }
 
 fn retry_all(root: &Path, names: &NamesOrAll, waiting: &Waiting) -> u8 {
-    let (spools, code) = read(root, names);
-    let spools: Vec<_> = spools.into_iter().filter(|(_, kept)| !kept.is_empty()).collect();
+    let Spools { kept, owed, code } = read(root, names);
+    let spools: Vec<_> = kept.into_iter().filter(|(_, kept)| !kept.is_empty()).collect();
+    owed.iter().for_each(|line| say(line));
+    let left = if owed.is_empty() { DONE } else { NOT_SO };
     if spools.is_empty() {
-        return none(code);
+        return none(&owed, code).max(left);
     }
-    code.max(retry(spools, waiting))
+    code.max(left).max(retry(spools, waiting))
 }

@@ -1,4 +1,4 @@
-//! The svalarm of a status directory, as an operator has to do with it: started, asked for its reason, ended.
+//! The svalarm of a status directory, as an operator has to do with it: started and ended.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,44 +7,36 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, geteuid};
 
+use crate::alarm;
+use crate::client::shown;
 use crate::statusdir::Directory;
 use crate::sys::{Pidfd, Target, why_io};
-
-/// Of the end of supervise.log.wf: what an attempt says of itself is among its last lines.
-const LOG_END: u64 = 64 << 10;
 
 /// Starts svalarm, which stands beside svc's own file, for a status directory, as the user whose that is.
 ///
 /// # Errors
-/// Why it could not be started, in a line.
+/// Why it could not be started, or would deliver nothing, in a line.
 pub(super) fn start(dir: &Path, options: &[&str]) -> Result<Child, String> {
     let own = fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {}", why_io(&error)))?;
     let program = own.with_file_name("svalarm");
     let mut command = Command::new(&program);
     command.args(options).arg("--").arg(dir);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    if nix::unistd::geteuid().is_root()
+    let mut user = geteuid();
+    if user.is_root()
         && let Ok(meta) = fs::metadata(dir)
         && meta.uid() != 0
     {
         command.uid(meta.uid()).gid(meta.gid()); // what it notes must be that user's to read
+        user = Uid::from_raw(meta.uid());
+    }
+    // It would say so in the log, and end.
+    if let Some(wrong) = Directory::open(dir).ok().and_then(|dir| alarm::distrusted(&dir, user)) {
+        return Err(format!("{}: {wrong}", shown(&dir.join("alarms"))));
     }
     command.spawn().map_err(|error| format!("unable to run {}: {}", program.display(), why_io(&error)))
-}
-
-/// The reason that svalarm gave for the last attempt of a message that was not delivered, if it gave one.
-pub(super) fn last_reason(dir: &Path, id: &str) -> Option<String> {
-    use std::os::unix::fs::FileExt as _;
-    let file = Directory::open(dir).ok()?.open_output(c"supervise.log.wf").ok().map(fs::File::from)?;
-    let size = file.metadata().ok().filter(fs::Metadata::is_file)?.len();
-    let mut bytes = vec![0; usize::try_from(size.min(LOG_END)).ok()?];
-    let length = file.read_at(&mut bytes, size.saturating_sub(LOG_END)).ok()?;
-    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
-    let line = text.lines().rev().find_map(|line| line.split_once(&format!("alarms/{id} was not delivered to ")))?.1;
-    let (_, reason) = line.split_once(": ")?; // `2 of 3 at attempt 4: `
-    Some(reason.split_once("; next attempt in").map_or(reason, |(reason, _)| reason).to_owned())
 }
 
 /// Tells the svalarm that serves this spool to end, since it waits for what we have not the time for. What it was about

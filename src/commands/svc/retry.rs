@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::arguments::{Named, Waiting};
-use super::delivery::{end_server, last_reason, start};
+use super::delivery::{end_server, start};
 use super::exit::{DONE, NOT_IN_TIME, NOT_SO, SYSTEM};
 use super::report::{Ended, Report};
 use crate::alarm::{self, BUSY, Delivery, Kept, Place};
@@ -132,9 +132,7 @@ impl Retry {
                     (Delivery::Accepted, _) => continue,
                     (Delivery::Refused(_), Place::Queue) => continue, // told of below, from `failed`
                     (Delivery::Refused(reason), Place::Failed) => format!("refused: {reason}"),
-                    (Delivery::ToCome, _) => {
-                        last_reason(&service.dir, &kept.id).unwrap_or_else(|| "still to come".to_owned())
-                    }
+                    (Delivery::ToCome(reason), _) => reason.clone().unwrap_or_else(|| "still to come".to_owned()),
                 };
                 is_missing = true;
                 lines.push((NOT_SO, format!("{} {recipient}: {why}", kept.id)));

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use self::compose::{Composed, compose};
 use super::arguments::{Names, Waiting};
-use super::delivery::{last_reason, start};
+use super::delivery::start;
 use super::exit::{DONE, NOT_IN_TIME, NOT_SO, SYSTEM};
 use super::interrupts::{Interrupts, code_of};
 use super::limits::allow_many_files;
@@ -120,7 +120,7 @@ impl<'a> Test<'a> {
                     self.svalarm = None;
                     self.next_start = Instant::now() + AFTER_BUSY;
                 }
-                Some(status) => return Err(format!("svalarm ended with {status}")),
+                Some(status) => return Err(format!("svalarm ended with {status}: see supervise.log.wf")),
             },
         }
         Ok(false)
@@ -158,11 +158,11 @@ impl<'a> Test<'a> {
             (Some(Delivery::Refused(reason)), _, _) | (_, Some(Delivery::Refused(reason)), _) => {
                 (NOT_SO, format!("{recipient}: refused: {reason}"))
             }
-            (_, Some(Delivery::ToCome), Some(signal)) => {
+            (_, Some(Delivery::ToCome(_)), Some(signal)) => {
                 (code_of(signal), format!("{recipient}: interrupted, and withdrawn"))
             }
-            (_, Some(Delivery::ToCome), None) => {
-                let reason = last_reason(&self.service.dir, &self.id).unwrap_or_else(|| "no answer yet".to_owned());
+            (_, Some(Delivery::ToCome(reason)), None) => {
+                let reason = reason.as_deref().unwrap_or("no answer yet");
                 (NOT_IN_TIME, format!("{recipient}: not delivered in time, and withdrawn: {reason}"))
             }
             _ => (DONE, format!("{recipient}: delivered")),
