@@ -21,7 +21,7 @@ use super::upgrade::Upgrade;
 use crate::config::{KillMode, Settings};
 use crate::exit_code;
 use crate::policy::{Event, Policy};
-use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo};
+use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo, living_supervise};
 use crate::sys::{self, why};
 use crate::text::escape;
 
@@ -59,6 +59,15 @@ impl Supervisor {
             };
             StartError::new(exit_code::SYSTEM, text)
         })?;
+        if let Some(pid) = living_supervise(&dir) {
+            return Err(StartError::new(
+                exit_code::SYSTEM,
+                format!(
+                    "another supervise lives here, though {at}/lock was removed or replaced under it: pid {pid}; \
+                     nothing is started"
+                ),
+            ));
+        }
         let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
         let (claim, left) = match ClaimFile::open(&dir) {
             Ok((file, left)) => (Some(file), left),

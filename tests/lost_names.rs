@@ -1,0 +1,64 @@
+//! What identifies a living supervise, removed or replaced under it: no second one is started, and it is said.
+
+use std::fs::{self, File};
+
+use nix::sys::signal::Signal;
+
+use crate::common::{Sandbox, alive, signal};
+
+/// The name is replaced in one step, so there is no moment in which it is free; or it is removed.
+fn lose(sandbox: &Sandbox, name: &str, replaced: bool) {
+    if replaced {
+        File::create(sandbox.file("other")).expect("the status directory is writable");
+        fs::rename(sandbox.file("other"), sandbox.file(name)).expect("a rename");
+    } else {
+        fs::remove_file(sandbox.file(name)).expect("it is there");
+    }
+}
+
+#[test]
+fn no_second_supervise_is_started_where_the_lock_of_one_that_lives_was_removed_or_replaced() {
+    for replaced in [false, true] {
+        let sandbox = Sandbox::new();
+        sandbox.start("line starts ready signals", &[]);
+        let service = sandbox.until_ready();
+        let supervise = sandbox.supervise_pid();
+        lose(&sandbox, "lock", replaced);
+        sandbox.until_warned("status/app/lock was removed or replaced");
+        let (state, claim) = (sandbox.text("state"), fs::read(sandbox.file("claim")).expect("it is there"));
+        for more in [&[][..], &["--take-over"]] {
+            let args = [more, &["-p", "status/app", "-f", "./service ready"]].concat();
+            let output = sandbox.background(&args).expect_code(111);
+            assert!(output.stderr.contains("lives here, though status/app/lock"), "{output:#?}");
+            assert!(output.stderr.contains(&format!("pid {supervise}")), "{output:#?}");
+        }
+        assert_eq!((sandbox.text("state"), fs::read(sandbox.file("claim")).expect("it is there")), (state, claim));
+        // It is obeyed as before, and its many new names tell nobody twice.
+        sandbox.write_control(b"12");
+        sandbox.until_said("got USR2");
+        sandbox.write_control(b"s");
+        sandbox.until_value("alarms", "no");
+        assert_eq!(sandbox.warnings().matches("lock was removed").count(), 1, "{}", sandbox.warnings());
+        signal(supervise, Signal::SIGKILL);
+        sandbox.until_dead(supervise);
+        sandbox.start("ready", &[]);
+        assert_eq!((sandbox.service_pid(), sandbox.value("adopted").as_deref()), (Some(service), Some("yes")));
+        assert!(alive(service) && sandbox.read("starts").lines().count() == 1);
+    }
+}
+
+#[test]
+fn the_ok_of_a_living_supervise_is_made_anew() {
+    for replaced in [false, true] {
+        let sandbox = Sandbox::new();
+        sandbox.start("ready", &[]);
+        sandbox.until_ready();
+        lose(&sandbox, "ok", replaced);
+        sandbox.until_warned("status/app/ok was removed or replaced, and is made anew");
+        assert!(sandbox.ok_is_held());
+        assert_eq!(sandbox.mode("ok"), 0o600);
+        sandbox.write_control(b"dx");
+        sandbox.until_ended();
+        assert!(!sandbox.file("ok").exists());
+    }
+}
