@@ -1,10 +1,10 @@
-//! What identifies a living supervise, removed or replaced under it: no second one is started, and it is said.
+//! What a supervise finds that another one has lost or left, and what is said of it.
 
 use std::fs::{self, File};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Sandbox, alive, signal};
+use crate::common::{Sandbox, alive, is_root, signal, skip};
 
 /// The name is replaced in one step, so there is no moment in which it is free; or it is removed.
 fn lose(sandbox: &Sandbox, name: &str, replaced: bool) {
@@ -44,6 +44,26 @@ fn no_second_supervise_is_started_where_the_lock_of_one_that_lives_was_removed_o
         sandbox.start("ready", &[]);
         assert_eq!((sandbox.service_pid(), sandbox.value("adopted").as_deref()), (Some(service), Some("yes")));
         assert!(alive(service) && sandbox.read("starts").lines().count() == 1);
+    }
+}
+
+#[test]
+fn it_is_told_that_the_supervise_before_ran_as_another_user() {
+    const USER: u32 = 64_128;
+    if !is_root() {
+        return skip("only root can be somebody else");
+    }
+    let sandbox = Sandbox::new();
+    sandbox.give_to(USER);
+    let args = ["-p", "status/app", "-f", "./service ready"];
+    sandbox.run(sandbox.command_as(USER, &args)).expect_code(0);
+    let service = sandbox.until_ready();
+    for told in [true, false] {
+        sandbox.kill_supervise();
+        let output = sandbox.background(&args).expect_code(0);
+        let expected = "ran as another user (uid 64128): from its next start the service runs as uid 0";
+        assert_eq!(output.stderr.contains(expected), told, "it is no news the second time: {output:#?}");
+        assert_eq!((sandbox.service_pid(), sandbox.value("adopted").as_deref()), (Some(service), Some("yes")));
     }
 }
 

@@ -1,8 +1,9 @@
 //! From a command line to a supervise that holds its lock: everything before the first decision.
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::geteuid;
 
 use super::claim_file::{ClaimFile, Left, OpenFailed};
 use super::classic;
@@ -132,6 +133,13 @@ impl Supervisor {
                 words.as_deref().and_then(ServiceCommand::new).ok_or(error)
             })?,
         };
+        if let Some(owner) = another_user(&dir).filter(|_| predecessor.ledger.is_some()) {
+            let from = if predecessor.service.is_some() { "its next start" } else { "now on" };
+            let own = geteuid();
+            lines.push(Line::warning(format!(
+                "the supervise that died here ran as another user (uid {owner}): from {from} the service runs as uid {own}"
+            )));
+        }
         let control = Control::open(&dir, |name| lines.push(not_a_fifo(&at, name)))
             .map_err(|(name, errno)| system("make the fifo", name, errno))?;
         let ok = OkFifo::open(&dir).map_err(|errno| system("make the fifo", "ok", errno))?;
@@ -203,6 +211,12 @@ fn take_over_if_asked(
     let command = command.as_ref().ok().map(|command| (&command.running, command.number));
     take_over(dir, Successor { boot, command, can_start })
         .map_err(|doubt| StartError::new(exit_code::SYSTEM, format!("unable to take over: {doubt}")))
+}
+
+/// As whom the last supervise ran, if not as us: the long record belongs to whoever wrote it.
+fn another_user(dir: &Directory) -> Option<u32> {
+    let stat = fstatat(dir, "state", AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+    Some(stat.st_uid).filter(|&owner| owner != geteuid().as_raw())
 }
 
 /// The status directory as the operator named it, for texts.
