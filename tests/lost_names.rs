@@ -48,6 +48,32 @@ fn no_second_supervise_is_started_where_the_lock_of_one_that_lives_was_removed_o
 }
 
 #[test]
+fn a_service_that_the_record_names_is_adopted_where_the_claim_is_lost() {
+    for removed in [false, true] {
+        let sandbox = Sandbox::new();
+        sandbox.start("line starts ready", &[]);
+        let service = sandbox.until_ready();
+        sandbox.kill_supervise();
+        if removed {
+            fs::remove_file(sandbox.file("claim")).expect("it is there");
+        } else {
+            fs::write(sandbox.file("claim"), "").expect("it is writable");
+        }
+        sandbox.start("line starts ready", &[]).expect_stderr(&["status/app/claim was not written or is lost"]);
+        assert_eq!((sandbox.service_pid(), sandbox.value("adopted").as_deref()), (Some(service), Some("yes")));
+        assert_eq!(sandbox.read("starts").lines().count(), 1);
+    }
+}
+
+#[test]
+fn a_first_start_misses_no_claim() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    assert_eq!(sandbox.warnings(), "");
+}
+
+#[test]
 fn it_is_told_that_the_supervise_before_ran_as_another_user() {
     const USER: u32 = 64_128;
     if !is_root() {

@@ -84,12 +84,14 @@ impl Supervisor {
             troubles.claiming.fail(sys::now().moment);
             lines.push(Line::warning(texts::claim_failed(&at, errno)));
         }
+        let is_lost = matches!(left, Left::Lost);
         let left = match left {
             Left::Claim(claim) => Some(*claim),
             Left::Nothing => None,
-            Left::Damaged => {
+            Left::Damaged | Left::Lost => {
+                let what = if is_lost { "was not written or is lost" } else { "is damaged" };
                 lines.push(Line::warning(format!(
-                    "{at}/claim is damaged: if an earlier supervise left a service running, it is not known"
+                    "{at}/claim {what}: if an earlier supervise left a service running, it is not known"
                 )));
                 None
             }
@@ -100,7 +102,7 @@ impl Supervisor {
                 .push(Line::warning(format!("unable to read {what}: a successor knows the service by its start only")));
         }
         let left = match taken_over.as_ref() {
-            None if options.take_over => {
+            None if options.take_over || is_lost => {
                 let command = command.as_ref().ok().map(|command| (&command.running, command.number));
                 classic::claim_where_none_lives(left, &dir, &boot, command, &mut lines).map_err(|cause| {
                     let text = format!("{cause}; so it is not known if a service still runs: nothing is started");
