@@ -286,7 +286,7 @@ fn a_command_may_have_thousands_of_words() {
 fn check_prints_what_each_module_gets_and_starts_nothing() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(
-        "[early]\nmax_tries : 4\n[global]\nalarm_interval : 90\nalarm_mail : root@example.org\n\
+        "[early]\nalarm_interval : 70\nmax_tries : 4\n[global]\nalarm_interval : 90\nalarm_mail : root@example.org\n\
          [web]\nalarm_mail : web@example.org\nstop_timeout : 17\ncommand : ./service ready\n",
     );
     let output = sandbox.background(&["--check", "-F", "supervise.conf"]).expect_code(0);

@@ -216,7 +216,8 @@ fn without_a_window_nothing_is_counted_and_the_other_classic_items_have_no_effec
         "[app]\nmax_tries : 1\nmax_tries_if_coredumped : 1\npacing : 0.1\nalarm_mail : nobody@example.invalid\n\
          mail_transport : smtp://127.0.0.1:1\n",
     );
-    sandbox.start("core from 4 runs line runs kill SEGV", &[]);
+    let told = "supervise.conf:5: alarm_mail: without effect, because alarm_interval is not set or 0";
+    sandbox.start("core from 4 runs line runs kill SEGV", &[]).expect_stderr(&[told]);
     sandbox.until_ready();
     sandbox.until_exits(4);
     assert_eq!((sandbox.count("window_exits"), sandbox.alarms().len()), (0, 0));

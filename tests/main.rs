@@ -20,6 +20,7 @@ mod give_up;
 mod hook;
 mod hostile;
 mod logs;
+mod lost_names;
 mod mended;
 mod random_kills;
 mod records;

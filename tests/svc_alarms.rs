@@ -206,9 +206,10 @@ fn a_test_says_who_has_got_it() {
     let sandbox = Sandbox::new();
     write_taker(&sandbox);
     sandbox.write_conf(&format!(
-        "[app]\nalarm_interval : 60\nalarm_exec : ./take\n[mail]\nalarm_interval : 60\nalarm_mail : a@example.invalid\n{REFUSED}\n"
+        "[app]\nalarm_interval : 60\nalarm_exec : ./take\n[mail]\nalarm_interval : 60\nalarm_mail : a@example.invalid\n{REFUSED}\n\
+         [silent]\nalarm_interval : 0\nalarm_mail : a@example.invalid\n"
     ));
-    for name in ["app", "mail", "nobody"] {
+    for name in ["app", "mail", "nobody", "silent"] {
         start_service(&sandbox, name, "ready wait");
     }
     let told = svc(&sandbox, &["alarm", "test", "app"]).expect_code(0).stdout;
@@ -219,6 +220,7 @@ fn a_test_says_who_has_got_it() {
     assert!(late.contains("To: a@example.invalid: not delivered in time, and withdrawn: 127.0.0.1:1"), "{late}");
     eventually(&sandbox, "it is withdrawn", || sandbox.status_dir("status/mail").alarms().is_empty());
     svc(&sandbox, &["alarm", "test", "nobody"]).expect_code(1).expect_stderr(&["names nobody who gets its alarms"]);
+    svc(&sandbox, &["alarm", "test", "silent"]).expect_code(1).expect_stderr(&["alarm_interval is not set or 0"]);
     sandbox.kill_supervise();
     svc(&sandbox, &["alarm", "test", "app"]).expect_code(102).expect_stderr(&["app: no supervise lives there"]);
 }

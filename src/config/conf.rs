@@ -113,6 +113,25 @@ impl Item {
     pub(super) fn apply(&self, settings: &mut Settings) -> Vec<(Severity, String)> {
         self.key.apply(settings, &self.value, self.column)
     }
+
+    /// The settings of a file that says this and no more.
+    fn alone(&self) -> Settings {
+        let mut settings = Settings::default();
+        self.apply(&mut settings);
+        settings
+    }
+
+    /// It opens an alarm window.
+    pub(super) fn sets_window(&self) -> bool {
+        self.alone().alarm_interval.is_some()
+    }
+
+    /// It says something that is without effect where there is no window.
+    pub(super) fn needs_window(&self) -> bool {
+        let mut settings = self.alone();
+        settings.without_window_nothing_classic();
+        !self.sets_window() && settings != self.alone()
+    }
 }
 
 impl std::fmt::Debug for Item {

@@ -14,6 +14,7 @@ pub fn parse(text: &[u8]) -> Conf {
         reader.take(number, line);
     }
     reader.check_values();
+    reader.check_windows();
     reader.finish()
 }
 
@@ -150,6 +151,26 @@ impl Reader {
                     let key = Some(item.key.name.to_owned());
                     self.found.push((Problem { line: item.line, key, severity, text }, Some(index)));
                 }
+            }
+        }
+    }
+
+    /// Who names recipients or limits and no window expects alarms that nobody gets.
+    fn check_windows(&mut self) {
+        let sections = &self.conf.sections;
+        let global = self.conf.index.get(GLOBAL).copied();
+        let has_window = |section: &Section| section.items.iter().any(Item::sets_window);
+        for (index, section) in sections.iter().enumerate() {
+            let has_effect = match global {
+                // Each section behind it inherits.
+                Some(global) if global == index => sections[index..].iter().any(has_window),
+                Some(global) if global < index => has_window(&sections[global]) || has_window(section),
+                _ => has_window(section),
+            };
+            for item in section.items.iter().filter(|item| !has_effect && item.needs_window()) {
+                let (line, key) = (item.line, Some(item.key.name.to_owned()));
+                let text = "without effect, because alarm_interval is not set or 0".to_owned();
+                self.found.push((Problem { line, key, severity: Severity::Warning, text }, Some(index)));
             }
         }
     }

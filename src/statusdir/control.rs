@@ -8,6 +8,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, mkfifoat, unlinkat};
 
 use super::Directory;
+use super::lock::leads_to;
 
 const NAMES: [&str; 2] = ["svcontrol", "control"];
 /// One page: a writer can be this far ahead of us, and no further.
@@ -156,6 +157,12 @@ impl OkFifo {
     #[must_use]
     pub fn inherited(fd: OwnedFd) -> Self {
         Self { fd }
+    }
+
+    /// Whether the name still leads to this fifo.
+    #[must_use]
+    pub fn is_in_place(&self, dir: &Directory) -> bool {
+        leads_to(dir, Self::NAME, &self.fd)
     }
 
     /// Removes it: supervise ends by itself.

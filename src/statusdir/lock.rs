@@ -3,14 +3,14 @@
 use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
+use nix::unistd::Pid;
 
-use super::Directory;
+use super::{Directory, has_open};
 use crate::sys::why;
 
 /// So much of the long record is read for the pid in its second line.
@@ -63,7 +63,7 @@ impl Lock {
             let file = open(directory).map_err(LockError::System)?;
             match crate::sys::lock_exclusively(file.as_fd()) {
                 // Somebody may have put another file in its place since it was opened: that one counts.
-                Ok(()) if is_in_place(directory, &file) => return Ok(Self { file }),
+                Ok(()) if leads_to(directory, "lock", &file) => return Ok(Self { file }),
                 Ok(()) if waited >= Self::PATIENCE => return Err(LockError::System(Errno::ESTALE)),
                 Err(Errno::EWOULDBLOCK) if waited >= Self::PATIENCE => {
                     return Err(LockError::Held(holder(directory, &file)));
@@ -75,6 +75,12 @@ impl Lock {
                 Err(errno) => return Err(LockError::System(errno)),
             }
         }
+    }
+
+    /// Whether `lock` still is the file that this one holds.
+    #[must_use]
+    pub fn is_in_place(&self, directory: &Directory) -> bool {
+        leads_to(directory, "lock", &self.file)
     }
 }
 
@@ -92,8 +98,9 @@ fn open(directory: &Directory) -> Result<OwnedFd, Errno> {
     Ok(file)
 }
 
-fn is_in_place(directory: &Directory, file: &OwnedFd) -> bool {
-    match (fstat(file), fstatat(directory, "lock", AtFlags::AT_SYMLINK_NOFOLLOW)) {
+/// Whether the name still leads to this file.
+pub(super) fn leads_to(directory: &Directory, name: &str, file: &OwnedFd) -> bool {
+    match (fstat(file), fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)) {
         (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
         _ => false,
     }
@@ -113,17 +120,28 @@ fn listed(stat: &FileStat) -> Option<u32> {
 /// Who holds it, as far as can be told.
 fn holder(directory: &Directory, file: &OwnedFd) -> Option<u32> {
     let stat = fstat(file).ok()?;
-    listed(&stat).or_else(|| {
-        // Some file systems have another device number in that list: ask whom the long record names.
-        let state = directory.read("state", STATE_LIMIT).ok()?;
-        let state = String::from_utf8_lossy(&state);
-        let pid: u32 = state.lines().find_map(|line| line.strip_prefix("supervise : "))?.parse().ok()?;
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-        let has_it = open.flatten().any(|entry| {
-            fs::metadata(entry.path()).is_ok_and(|open| (open.dev(), open.ino()) == (stat.st_dev, stat.st_ino))
-        });
-        has_it.then_some(pid)
-    })
+    // Some file systems have another device number in that list: ask whom the long record names.
+    listed(&stat).or_else(|| named(directory).filter(|&pid| has_open(pid, directory, "lock")).map(as_number))
+}
+
+/// The supervise that the long record names.
+fn named(directory: &Directory) -> Option<Pid> {
+    let state = directory.read("state", STATE_LIMIT).ok()?;
+    let state = String::from_utf8_lossy(&state);
+    let pid: i32 = state.lines().find_map(|line| line.strip_prefix("supervise : "))?.parse().ok()?;
+    (pid > 0).then(|| Pid::from_raw(pid))
+}
+
+/// Another supervise that lives on this directory, though somebody removed or replaced its lock: the one that the long
+/// record names, if it has files of the directory open. Where its descriptors may not be seen it is not known.
+#[must_use]
+pub fn living_supervise(directory: &Directory) -> Option<u32> {
+    let pid = named(directory).filter(|&pid| pid != Pid::this())?;
+    ["ok", "claim"].iter().any(|name| has_open(pid, directory, name)).then(|| as_number(pid))
+}
+
+fn as_number(pid: Pid) -> u32 {
+    pid.as_raw().unsigned_abs()
 }
 
 /// The kernel's list: `1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF` (proc_locks(5)).

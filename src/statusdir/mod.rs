@@ -20,7 +20,7 @@ pub use control::{Control, OkFifo};
 pub use directory::{Directory, OpenError};
 pub use ended::{ended_from_text, ended_text};
 pub use holder::{has_open, holds_lock, lock_holders, lock_is_held};
-pub use lock::{Lock, LockError, listed_holder};
+pub use lock::{Lock, LockError, listed_holder, living_supervise};
 pub use log::{Level, Logs};
 pub use long_record::{LongRecord, ReadRecord};
 pub use name::{Module, NameError};

@@ -29,6 +29,8 @@ pub(super) enum Left {
     Claim(Box<Claim>),
     /// Something that can't be read any more.
     Damaged,
+    /// It was never written, or removed since, where a supervise has been.
+    Lost,
 }
 
 /// Why there is no claim's file.
@@ -68,6 +70,15 @@ impl ClaimFile {
     pub(super) fn open(dir: &Directory) -> Result<(Self, Left), OpenFailed> {
         let there = fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW);
         let opened = Self::open_there(dir, there.is_ok_and(|stat| !is_file(&stat)));
+        // A start fills it before anything else; what has no room for that is a full disk.
+        let is_lost = match there {
+            Ok(stat) => usize::try_from(stat.st_size).is_ok_and(|size| size < ClaimBlock::SIZE),
+            Err(errno) => errno == Errno::ENOENT && fstatat(dir, "state", AtFlags::AT_SYMLINK_NOFOLLOW).is_ok(),
+        };
+        let opened = opened.map(|(file, left)| match left {
+            Left::Nothing if is_lost => (file, Left::Lost),
+            left => (file, left),
+        });
         // Where it is not known if there is one, it may be.
         let was_none = there == Err(Errno::ENOENT);
         opened.map_err(|errno| if was_none { OpenFailed::NotMade(errno) } else { OpenFailed::Unreadable(errno) })

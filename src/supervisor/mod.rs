@@ -11,6 +11,7 @@ mod conf;
 mod debts;
 mod hand_over;
 mod helper;
+mod names;
 mod options;
 mod parts;
 mod perform;

@@ -222,7 +222,7 @@ impl Supervisor {
         if touched {
             // Our own new names woke us; what else changed there is seen by looking.
             self.signals.forget_directory();
-            self.mend_control();
+            self.mend_names();
         }
     }
 

@@ -1,8 +1,9 @@
 //! From a command line to a supervise that holds its lock: everything before the first decision.
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::geteuid;
 
 use super::claim_file::{ClaimFile, Left, OpenFailed};
 use super::classic;
@@ -21,7 +22,7 @@ use super::upgrade::Upgrade;
 use crate::config::{KillMode, Settings};
 use crate::exit_code;
 use crate::policy::{Event, Policy};
-use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo};
+use crate::statusdir::{Control, Directory, Lock, LockError, OkFifo, living_supervise};
 use crate::sys::{self, why};
 use crate::text::escape;
 
@@ -59,6 +60,15 @@ impl Supervisor {
             };
             StartError::new(exit_code::SYSTEM, text)
         })?;
+        if let Some(pid) = living_supervise(&dir) {
+            return Err(StartError::new(
+                exit_code::SYSTEM,
+                format!(
+                    "another supervise lives here, though {at}/lock was removed or replaced under it: pid {pid}; \
+                     nothing is started"
+                ),
+            ));
+        }
         let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
         let (claim, left) = match ClaimFile::open(&dir) {
             Ok((file, left)) => (Some(file), left),
@@ -74,12 +84,14 @@ impl Supervisor {
             troubles.claiming.fail(sys::now().moment);
             lines.push(Line::warning(texts::claim_failed(&at, errno)));
         }
+        let is_lost = matches!(left, Left::Lost);
         let left = match left {
             Left::Claim(claim) => Some(*claim),
             Left::Nothing => None,
-            Left::Damaged => {
+            Left::Damaged | Left::Lost => {
+                let what = if is_lost { "was not written or is lost" } else { "is damaged" };
                 lines.push(Line::warning(format!(
-                    "{at}/claim is damaged: if an earlier supervise left a service running, it is not known"
+                    "{at}/claim {what}: if an earlier supervise left a service running, it is not known"
                 )));
                 None
             }
@@ -90,7 +102,7 @@ impl Supervisor {
                 .push(Line::warning(format!("unable to read {what}: a successor knows the service by its start only")));
         }
         let left = match taken_over.as_ref() {
-            None if options.take_over => {
+            None if options.take_over || is_lost => {
                 let command = command.as_ref().ok().map(|command| (&command.running, command.number));
                 classic::claim_where_none_lives(left, &dir, &boot, command, &mut lines).map_err(|cause| {
                     let text = format!("{cause}; so it is not known if a service still runs: nothing is started");
@@ -123,6 +135,13 @@ impl Supervisor {
                 words.as_deref().and_then(ServiceCommand::new).ok_or(error)
             })?,
         };
+        if let Some(owner) = another_user(&dir).filter(|_| predecessor.ledger.is_some()) {
+            let from = if predecessor.service.is_some() { "its next start" } else { "now on" };
+            let own = geteuid();
+            lines.push(Line::warning(format!(
+                "the supervise that died here ran as another user (uid {owner}): from {from} the service runs as uid {own}"
+            )));
+        }
         let control = Control::open(&dir, |name| lines.push(not_a_fifo(&at, name)))
             .map_err(|(name, errno)| system("make the fifo", name, errno))?;
         let ok = OkFifo::open(&dir).map_err(|errno| system("make the fifo", "ok", errno))?;
@@ -202,6 +221,12 @@ fn take_over_if_asked(
     let command = command.as_ref().ok().map(|command| (&command.running, command.number));
     take_over(dir, Successor { boot, command, can_start })
         .map_err(|doubt| StartError::new(exit_code::SYSTEM, format!("unable to take over: {doubt}")))
+}
+
+/// As whom the last supervise ran, if not as us: the long record belongs to whoever wrote it.
+fn another_user(dir: &Directory) -> Option<u32> {
+    let stat = fstatat(dir, "state", AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+    Some(stat.st_uid).filter(|&owner| owner != geteuid().as_raw())
 }
 
 /// The status directory as the operator named it, for texts.

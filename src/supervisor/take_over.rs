@@ -173,7 +173,7 @@ impl<'a> Holder<'a> {
         let left = ClaimFile::read(self.dir).map_err(|errno| format!("unable to read the claim: {}", why(errno)))?;
         let old = match left {
             Left::Claim(claim) => Some(*claim),
-            Left::Nothing | Left::Damaged => None,
+            Left::Nothing | Left::Damaged | Left::Lost => None,
         };
         let lasts = old.as_ref().is_some_and(|claim| !claim.left && claim.boot == successor.boot);
         let known = Predecessor::from_claim(old.clone(), successor.boot).map_err(|doubt| doubt.cause)?;

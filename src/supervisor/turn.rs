@@ -107,6 +107,8 @@ pub struct Supervisor {
 pub(super) struct Troubles {
     pub(super) claiming: Backoff,
     pub(super) mending: bool,
+    pub(super) mending_ok: bool,
+    pub(super) lock_is_lost: bool,
     pub(super) no_recipients: bool,
 }
 
@@ -159,7 +161,7 @@ impl Supervisor {
         self.read_report();
         self.watch_late();
         if std::mem::take(&mut self.woken.directory) || !self.watched {
-            self.mend_control();
+            self.mend_names();
         }
         if self.policy.next_deadline().is_some_and(|deadline| deadline <= self.now.moment) {
             self.event(Event::Deadline);
@@ -233,7 +235,7 @@ impl Supervisor {
         self.obey_fifos();
     }
 
-    fn obey_fifos(&mut self) {
+    pub(super) fn obey_fifos(&mut self) {
         let mut bytes = Vec::new();
         self.control.read(&mut bytes);
         let mut unknown = 0_u32;
@@ -392,31 +394,6 @@ impl Supervisor {
     pub(super) fn hook_name(&self) -> String {
         let word = self.options.hook.as_ref().and_then(|hook| hook.words.first());
         escape(word.map_or(b"", |word| word.as_encoded_bytes()))
-    }
-
-    /// Somebody removed or replaced svcontrol: whoever writes there next is to be heard.
-    pub(super) fn mend_control(&mut self) {
-        let lost = self.control.out_of_place(&self.dir);
-        if lost.is_empty() {
-            self.troubles.mending = false;
-            return;
-        }
-        self.obey_fifos(); // what stands in the old one
-        let at = &self.at;
-        match Control::open(&self.dir, |_| {}) {
-            Ok(control) => {
-                self.control = control;
-                self.troubles.mending = false;
-                let lines = lost.iter().map(|name| format!("{at}/{name} was removed or replaced, and is made anew"));
-                self.lines.extend(lines.map(Line::warning));
-            }
-            Err((name, errno)) => {
-                if !std::mem::replace(&mut self.troubles.mending, true) {
-                    let text = format!("unable to make the fifo {at}/{name} anew: {}", why(errno));
-                    self.lines.push(Line::warning(text));
-                }
-            }
-        }
     }
 
     /// Sends a signal to the service, if there is one. False: it may not be sent, and the service is not stopped already.

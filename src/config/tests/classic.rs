@@ -54,6 +54,35 @@ fn the_window_has_at_least_sixty_seconds() {
 }
 
 #[test]
+fn what_is_without_effect_for_want_of_a_window_is_told() {
+    const MAIL: &str = "alarm_mail : a@b\n";
+    let table: [(String, &[&str]); 11] = [
+        (format!("[global]\n{MAIL}max_tries : 5"), &["2: alarm_mail", "3: max_tries"]),
+        (format!("[global]\nalarm_interval : 0\n{MAIL}"), &["3: alarm_mail"]),
+        (format!("[global]\n{MAIL}alarm_interval : 60"), &[]),
+        (
+            "[web]\nalarm_gsm : 1\nmax_tries_if_coredumped : 2".to_owned(),
+            &["2: alarm_gsm", "3: max_tries_if_coredumped"],
+        ),
+        (format!("[global]\nalarm_interval : 60\n[web]\n{MAIL}"), &[]),
+        // A section before [global] inherits nothing.
+        (format!("[web]\n{MAIL}[global]\nalarm_interval : 60"), &["2: alarm_mail"]),
+        // One that inherits has a window: then it is of use to somebody.
+        (format!("[global]\n{MAIL}[db]\nalarm_interval : 60"), &[]),
+        (format!("[global]\n{MAIL}[web]\nmax_tries : 1\n[db]\nalarm_interval : 60"), &["4: max_tries"]),
+        (format!("[db]\nalarm_interval : 60\n[global]\n{MAIL}"), &["4: alarm_mail"]),
+        // What says nothing, and what needs no window.
+        ("[global]\nalarm_mail :\nmax_tries : 0\nmax_tries_if_coredumped : 0".to_owned(), &[]),
+        ("[global]\nalarm_exec : /bin/true\nalarm_recovered : yes".to_owned(), &[]),
+    ];
+    for (text, expected) in table {
+        let why = "without effect, because alarm_interval is not set or 0";
+        let expected: Vec<_> = expected.iter().map(|item| format!("{item}: {why}")).collect();
+        assert_eq!(told(&web(&text).1), expected, "{text}");
+    }
+}
+
+#[test]
 fn addresses_that_are_taken() {
     let table: [(&str, &[&str]); 8] = [
         ("root", &["root"]),

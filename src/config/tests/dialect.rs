@@ -25,7 +25,8 @@ fn items_that_count() {
         b"# \xff\xfe\x00 is harmless in a comment\n[web]\nmax_tries : 5",
     ] {
         assert_eq!(tries(text), 5, "{}", text.escape_ascii());
-        assert_eq!(told(parse(text).problems()), [""; 0], "{}", text.escape_ascii());
+        let found = told(parse(text).problems());
+        assert!(found.iter().all(|text| text.contains(": without effect, ")), "{}: {found:?}", text.escape_ascii());
     }
 }
 
@@ -57,10 +58,7 @@ fn lines_that_are_warned_of() {
         (b"[global]\rmax_tries : 5\r", &["1: control bytes behind the ]; the rest of this line is ignored"]),
         (b"[web]\nhup : default\n[web]\nhup : x", &["3: a second section [web] is ignored: the first one counts"]),
         (b"[global]\n[global]\nhup : x", &["2: a second section [global] is ignored: the first one counts"]),
-        (
-            b"[web]\nmax_tries : x\n\nmax_tries : 7",
-            &["2: max_tries: ignored: it stands again in line 4, and the last one counts"],
-        ),
+        (b"[web]\nhup : x\n\nhup : default", &["2: hup: ignored: it stands again in line 4, and the last one counts"]),
     ];
     for (text, expected) in table {
         assert_eq!(told(&web(text).1), expected, "{}", text.escape_ascii());

@@ -54,7 +54,11 @@ pub(super) fn compose(service: &Service, dir: &Directory, number: usize) -> Resu
     let resolved = config::parse(&bytes).resolve(&module);
     let recipients = recipients_of(&resolved.settings);
     if recipients.is_empty() {
-        return Err((NOT_SO, format!("{shown} names nobody who gets its alarms")));
+        let why = match resolved.settings.alarm_interval {
+            Some(_) => "",
+            None => ": alarm_interval is not set or 0, so alarm_mail and alarm_gsm would be without effect",
+        };
+        return Err((NOT_SO, format!("{shown} names nobody who gets its alarms{why}")));
     }
     let command = record.bytes("command").unwrap_or_default();
     let host = nix::unistd::gethostname().unwrap_or_default();
