@@ -1,10 +1,11 @@
 //! What supervise costs, beside the least that is possible (the floor) and the supervisors that are installed.
 //!
 //! `cargo bench --bench costs [-- CASE…] [--rounds N] [--copies N] [--json FILE]`; the cases are restart, control,
-//! start, memory, scale and limits. Without one it is all but limits, which are counts that repeat exactly, checked
+//! start, memory, scale, crash, idle, size and limits. Without one it is all but limits, which are counts that repeat exactly, checked
 //! against what is written in limits.rs. docs/performance.md says more.
 
 mod limits;
+mod loops;
 mod memory;
 mod place;
 mod report;
@@ -21,7 +22,7 @@ pub(crate) struct Plan {
     json: Option<String>,
 }
 
-const CASES: [&str; 5] = ["restart", "control", "start", "memory", "scale"];
+const CASES: [&str; 8] = ["restart", "control", "start", "memory", "scale", "crash", "idle", "size"];
 
 fn plan() -> Result<Plan, String> {
     let mut plan = Plan { cases: Vec::new(), rounds: 30, copies: 100, json: None };
@@ -60,6 +61,9 @@ fn main() {
             "start" => times::start(&programs, plan.rounds, &mut report),
             "memory" => memory::memory(&programs, plan.copies, &mut report),
             "scale" => memory::scale(&programs, plan.copies * 10, &mut report),
+            "crash" => loops::crash(&programs, &mut report),
+            "idle" => loops::idle(&programs, &mut report),
+            "size" => memory::size(&programs, &mut report),
             _ => kept = limits::check(&programs),
         }
     }

@@ -54,12 +54,22 @@ pub(crate) fn memory(programs: &Programs, number: usize, report: &mut Report) {
     }
 }
 
+/// What the program takes on disk; those of the peers share the C library's besides.
+pub(crate) fn size(programs: &Programs, report: &mut Report) {
+    for who in programs.all() {
+        let size = fs::metadata(programs.path(who)).expect("it is installed").len();
+        report.take("size", "KiB on disk", who.name(), vec![size as f64 / 1024.0]);
+    }
+}
+
 /// A thousand at once: how long until all are up, and what they take together.
 pub(crate) fn scale(programs: &Programs, number: usize, report: &mut Report) {
     let mut sums = Vec::new();
     for who in programs.all() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let places = copies(programs, who, &folder, number);
+        let at = |number: usize| folder.path().join(format!("{}-{number}", who.name()));
+        let places: Vec<Place> = (0..number).map(|number| Place::spawn(programs, who, &at(number), "")).collect();
+        let places: Vec<Place> = places.into_iter().map(Place::answered).collect();
         let last = places.iter().map(|place| place.stamp("S", 1).0).max().unwrap_or(0);
         let begun = places.first().map_or_else(|| now().moment.0, |place| place.begun);
         report.take("scale, time", "s until all are up", who.name(), vec![last.saturating_sub(begun) as f64 / 1e9]);

@@ -82,14 +82,15 @@ impl Programs {
         all
     }
 
-    fn command(&self, who: Who) -> Command {
+    /// The file of one of [`Programs::all`].
+    pub(crate) fn path(&self, who: Who) -> &Path {
         let program = match who {
             Who::Supervise => Some(&self.supervise),
             Who::Floor => Some(&self.floor),
             Who::Runsv => self.runsv.as_ref(),
             Who::Daemontools => self.daemontools.as_ref(),
         };
-        Command::new(program.expect("it is one of `all`"))
+        program.expect("it is one of `all`")
     }
 }
 
@@ -109,10 +110,15 @@ const CONF: &str = "[global]\nalarm_interval : 60\nalarm_mail :\nmax_tries : 0\n
 impl Place {
     /// Starts a supervisor in `folder`, which it makes. `lines` are added to the conf of ours.
     pub(crate) fn start(programs: &Programs, who: Who, folder: &Path, lines: &str) -> Self {
+        Self::spawn(programs, who, folder, lines).answered()
+    }
+
+    /// The same without waiting for the answer of ours, which goes into the background; [`Place::answered`] does.
+    pub(crate) fn spawn(programs: &Programs, who: Who, folder: &Path, lines: &str) -> Self {
         fs::create_dir_all(folder.join("status")).expect("a folder can be made");
         fs::write(folder.join("supervise.conf"), format!("{CONF}{lines}")).expect("a file can be written");
         symlink(&programs.stamp, folder.join("run")).expect("a link can be made");
-        let mut command = programs.command(who);
+        let mut command = Command::new(programs.path(who));
         command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         match who {
             Who::Supervise => command.args(["-F", "supervise.conf", "-u", "status/app", "./run"]),
@@ -122,14 +128,18 @@ impl Place {
         // A process group of its own, so that nothing of a peer's is left behind.
         command.process_group(0);
         let begun = now().moment.0;
-        let mut child = command.spawn().expect("the supervisor can be executed");
-        let child = if who == Who::Supervise {
-            assert!(child.wait().is_ok_and(|status| status.success()), "supervise starts");
-            None
-        } else {
-            Some(child)
-        };
+        let child = Some(command.spawn().expect("the supervisor can be executed"));
         Self { who, folder: folder.to_owned(), child, begun }
+    }
+
+    /// Waits until supervise has said that it is started.
+    pub(crate) fn answered(mut self) -> Self {
+        if self.who == Who::Supervise
+            && let Some(mut child) = self.child.take()
+        {
+            assert!(child.wait().is_ok_and(|status| status.success()), "supervise starts");
+        }
+        self
     }
 
     fn stamps(&self, kind: &str) -> Vec<(u64, i32)> {
@@ -152,6 +162,11 @@ impl Place {
             assert!(Instant::now() < until, "{} goes on within 20 s", self.who.name());
             sleep(Duration::from_millis(2));
         }
+    }
+
+    /// How many stamps of this kind there are.
+    pub(crate) fn count(&self, kind: &str) -> usize {
+        self.stamps(kind).len()
     }
 
     /// The control fifo.

@@ -34,7 +34,8 @@ impl Report {
                 case = figure.case;
                 println!("\n{case} ({})", figure.unit);
             }
-            let floor = self.figures.iter().find(|other| other.case == case && other.who == "floor");
+            let is_floor = |other: &&Figure| other.case == case && other.who == "floor" && other.value > 0.0;
+            let floor = self.figures.iter().find(is_floor);
             let ratio = floor.map_or(String::new(), |floor| format!("{:6.2} x the floor", figure.value / floor.value));
             println!("  {:<14}{:>10.3}{ratio}", figure.who, figure.value);
         }
