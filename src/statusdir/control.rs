@@ -165,9 +165,12 @@ impl OkFifo {
         leads_to(dir, Self::NAME, &self.fd)
     }
 
-    /// Removes it: supervise ends by itself.
-    pub fn remove(&self, dir: &Directory) {
-        let _ = unlinkat(dir, Self::NAME, UnlinkatFlags::NoRemoveDir); // held by nobody, it says the same
+    /// Removes it: supervise ends by itself. Where it can't be removed it is held no more, which says the same.
+    pub fn remove(&mut self, dir: &Directory) {
+        let removed = unlinkat(dir, Self::NAME, UnlinkatFlags::NoRemoveDir);
+        if let (Err(_), Ok(other)) = (removed, dir.as_fd().try_clone_to_owned()) {
+            self.fd = other;
+        }
     }
 }
 

@@ -36,7 +36,8 @@ impl Supervisor {
                 Action::StartHook(count) => self.start_hook(count),
                 Action::KillHook => {
                     if let Some(hook) = self.hook.take() {
-                        let _ = kill(hook.pid(), Target::Group, Signal::SIGKILL); // it may have ended
+                        let sent = kill(hook.pid(), Target::Group, Signal::SIGKILL);
+                        self.lines.extend(texts::hook_not_ended(sent));
                     }
                 }
                 Action::Raise(mut raised) if has_recipients(&self.settings) => {

@@ -129,6 +129,13 @@ pub(super) fn rest_not_ended(sent: Result<(), Errno>) -> Option<Line> {
     Some(Line::warning(format!("unable to end what is left of the service's process group: {}", why(errno))))
 }
 
+/// KILL was sent to a hook, or could not be.
+pub(super) fn hook_not_ended(sent: Result<(), Errno>) -> Option<Line> {
+    // It has ended.
+    let errno = sent.err().filter(|&errno| errno != Errno::ESRCH)?;
+    Some(Line::warning(format!("unable to end the hook: {}; it runs on", why(errno))))
+}
+
 /// The name stood for something else, which was removed.
 pub(super) fn not_a_fifo(at: &str, name: &str) -> Line {
     Line::warning(format!("{at}/{name} was no fifo and is replaced by one"))
