@@ -38,6 +38,7 @@ pub(crate) fn commands() -> Vec<Scenario> {
         world.sandbox.value("state").as_deref() == Some(state)
     }
     let is_down = |world: &World<'_>| state(world, "down") && world.sandbox.record().pid.is_none();
+    let not_killed = |world: &World<'_>| world.said().iter().any(|line| line.contains("unable to send Kill"));
     let lives = |count: usize| move |world: &World<'_>| world.lives().len() == count && state(world, "up");
     // The service waits for signals, and says which one came.
     let hears = || Scenario { service: "ready signals", conf: format!("{CONF}hup : default\n"), ..scenario("") };
@@ -136,6 +137,15 @@ pub(crate) fn commands() -> Vec<Scenario> {
             prepare: Box::new(|world| {
                 world.sandbox.until_ready();
             }),
+            // Where KILL may not be sent either, that is told, and it is the operator's turn.
+            settled: Box::new(move |world| is_down(world) || not_killed(world)),
+            after: Box::new(move |world, after| {
+                if not_killed(world) {
+                    world.until_obeyed(b"dk", "it is killed", || is_down(world));
+                }
+                let heard = !after.supervise_struck || after.turn_ended;
+                world.wait("the command is obeyed", || is_down(world) || !heard && state(world, "up"));
+            }),
             ..command("d, and the service ignores TERM", b"d", up(), is_down)
         },
         Scenario {
@@ -145,6 +155,13 @@ pub(crate) fn commands() -> Vec<Scenario> {
                 world.sandbox.until_state("hook");
                 world.wait("the hook runs", || world.sandbox.read("hooks").lines().count() == 1);
                 world.wait("the alarm is stored", || world.spooled().len() == 1);
+            }),
+            settled: Box::new(move |world| {
+                // One that may not be ended runs on, and that is told.
+                if world.said().iter().any(|line| line.contains("unable to end the hook")) {
+                    world.hooks().into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+                }
+                is_down(world)
             }),
             ..command("d while a hook runs", b"d", up(), is_down)
         },

@@ -84,6 +84,8 @@ pub(crate) fn can_happen(kind: c_long, object: &str, arguments: &[u64; 6], errno
             EROFS => argument(2) & libc::O_ACCMODE != libc::O_RDONLY,
             _ => true,
         },
+        // To its own session a process may always send that (kill(2)).
+        libc::SYS_kill => argument(1) != libc::SIGCONT,
         libc::SYS_brk => arguments[0] != 0,
         libc::SYS_fcntl => matches!(argument(1), F_NOTIFY | libc::F_SETPIPE_SZ),
         _ => true,

@@ -58,13 +58,13 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
             return false;
         }
         let struck = seen.struck.is_some();
-        let asks_only = seen.struck.as_ref().is_some_and(|strike| strike.object == "signal 0");
         drop(seen);
         if struck && which == Which::All {
             tracer.relent();
         }
         // A signal that may not be sent is told, and given again once it may.
-        if struck && SENDING.contains(&kind) && !asks_only && !again && world.is_quiet(&tracer.seen()) {
+        let not_sent = || world.said().iter().any(|line| line.contains("unable to send "));
+        if struck && SENDING.contains(&kind) && !again && world.is_quiet(&tracer.seen()) && not_sent() {
             again = true;
             tracer.relent();
             world.until_ok("the records are true", || untrue(&world.sandbox));
@@ -89,12 +89,16 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
         || again
         || seen.struck_beginning
         || seen.struck_log;
-    if !harmless {
+    let refused_start = FATAL.contains(&kind) && said.iter().any(|line| line.contains("[FATAL]"));
+    if !harmless && !refused_start {
         let what = format!("something is said of {} {}: {errno:?}", calls::name(kind), strike.object);
         world.wait(&what, || is_news(&world.said(), usual));
     }
     if scenario.begin == Begin::Attach && !seen.struck_beginning {
-        let gave_up = || world.sandbox.warnings().contains("exited itself");
+        let gave_up = || {
+            let state = world.sandbox.value("state");
+            state.as_deref() == Some("gave-up") || world.sandbox.warnings().contains("exited itself")
+        };
         let ended_well = seen.exit.is_none_or(|code| code == Some(0) || code == Some(1) && gave_up());
         assert!(ended_well, "a supervise that is up never ends because of it: {:?}", seen.exit);
     }

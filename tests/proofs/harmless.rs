@@ -13,6 +13,7 @@ const HARMLESS: &[(c_long, &str, &[Errno], &str)] = &[
     (libc::SYS_rt_sigtimedwait, "", &[], "a wake-up that is not forgotten costs a look at the fifo"),
     (libc::SYS_ppoll, "", &[], "a turn in which nothing has happened"),
     (libc::SYS_newfstatat, "supervise.log", &[], "the log is opened anew"),
+    (libc::SYS_flock, "supervise.log", &[], "it is rotated all the same"),
     (libc::SYS_openat, "supervise.log", &[], "the line goes to the file that is open"),
     (libc::SYS_newfstatat, "state", &[], "only a folder of that name matters, and renaming over one fails too"),
     (libc::SYS_newfstatat, "status", &[], "only a folder of that name matters, and renaming over one fails too"),

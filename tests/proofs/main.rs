@@ -7,7 +7,8 @@
 //! cargo test --test proofs -- chaos [--rounds N] [--seed N]
 //! ```
 //!
-//! `--scenario`: only those with this text in their name; `--job`: the same of what is done in them. `--limit`: as many as fit in, chosen by `--seed`.
+//! `--scenario`: only those with this text in their name; `--without` (also several times): none with it; `--job`: the same
+//! of what is done in them. `--limit`: as many as fit in, chosen by `--seed`.
 
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 #[path = "../common/mod.rs"]
@@ -41,6 +42,7 @@ use scenarios::Scenario;
 struct Asked {
     what: String,
     scenario: String,
+    without: Vec<String>,
     job: String,
     rounds: u64,
     limits: Limits,
@@ -51,12 +53,14 @@ fn read() -> Result<Asked, String> {
     let what = words.next().ok_or("kill, fail or chaos?")?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let limits = Limits { threads: 8, time: None, seed: now.as_secs() };
-    let mut asked = Asked { what, scenario: String::new(), job: String::new(), rounds: 500, limits };
+    let mut asked =
+        Asked { what, scenario: String::new(), without: Vec::new(), job: String::new(), rounds: 500, limits };
     while let Some(word) = words.next() {
         let value = words.next().ok_or(format!("{word} wants a value"))?;
         let number = || value.parse::<u64>().map_err(|error| format!("{value}: {error}"));
         match word.as_str() {
             "--scenario" => asked.scenario = value,
+            "--without" => asked.without.push(value),
             "--job" => asked.job = value,
             "--threads" => asked.limits.threads = usize::try_from(number()?).unwrap_or(1),
             "--limit" => asked.limits.time = Some(Duration::from_secs(number()?)),
@@ -98,7 +102,10 @@ fn at_every_call(
 ) -> Vec<String> {
     let begun = Instant::now();
     let mut scenarios = scenarios::all();
-    scenarios.retain(|scenario| scenario.name.contains(&asked.scenario));
+    scenarios.retain(|scenario| {
+        let is_without = !asked.without.iter().any(|text| scenario.name.contains(text));
+        scenario.name.contains(&asked.scenario) && is_without
+    });
     let slots: Vec<Mutex<Option<Watched>>> = scenarios.iter().map(|_| Mutex::new(None)).collect();
     jobs::each(scenarios.len(), asked.limits.threads, |number| {
         let watched = catch_unwind(AssertUnwindSafe(|| kill::watch(&scenarios[number])));

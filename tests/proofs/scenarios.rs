@@ -202,7 +202,13 @@ fn crashes() -> Vec<Scenario> {
             prepare: ran(),
             act: act(),
             settled: restarted(),
-            after: Box::new(after_a_crash),
+            after: Box::new(|world, after| {
+                after_a_crash(world, after);
+                // What it may not end stays, and is told.
+                if world.said().iter().any(|line| line.contains("what is left of the service's")) {
+                    world.end_what_is_left();
+                }
+            }),
             ..scenario("crash of a group")
         },
         Scenario {

@@ -263,6 +263,14 @@ impl<'a> World<'a> {
         pids(&self.sandbox.read("hooks"))
     }
 
+    /// Ends the members of groups whose leader was a service and is not the one of now.
+    pub(crate) fn end_what_is_left(&self) {
+        let groups: Vec<Pid> =
+            self.lives().into_iter().filter(|pid| Some(*pid) != self.sandbox.service_pid()).collect();
+        let is_left = |pid: &Pid| process_stat(*pid).is_some_and(|stat| groups.contains(&stat.group));
+        self.sandbox.processes().into_iter().filter(is_left).for_each(|pid| signal(pid, Signal::SIGKILL));
+    }
+
     /// The ids of the messages in the spool.
     pub(crate) fn spooled(&self) -> Vec<String> {
         let names = self.sandbox.alarms().into_iter();
