@@ -176,8 +176,13 @@ fn lock_for_life(file: &str) -> bool {
     let opened = opened.unwrap_or_else(|e| fail(&format!("{file}: {e}")));
     let descriptor = std::os::fd::IntoRawFd::into_raw_fd(opened);
     LOCK.store(descriptor, std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: the descriptor is open, and stays so.
-    unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) == 0 }
+    // Not flock(2): a child that was just forked would hold it too, until it has died.
+    // SAFETY: all-zero bytes are the whole file; the descriptor is open, and stays so.
+    unsafe {
+        let mut whole = std::mem::zeroed::<libc::flock>();
+        whole.l_type = libc::F_WRLCK as libc::c_short;
+        libc::fcntl(descriptor, libc::F_SETLK, &raw const whole) == 0
+    }
 }
 
 /// Under a name of its own first: who sees FILE sees all of it.
