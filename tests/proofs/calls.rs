@@ -14,13 +14,14 @@ macro_rules! names {
 const NAMES: &[(&str, c_long)] = names!(
     SYS_read SYS_write SYS_openat SYS_close SYS_fstat SYS_newfstatat SYS_statx SYS_lseek SYS_mmap SYS_munmap SYS_brk
     SYS_mprotect SYS_mremap SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigtimedwait SYS_rt_sigreturn SYS_sigaltstack
-    SYS_ioctl SYS_pread64 SYS_pwrite64 SYS_ppoll SYS_clone SYS_clone3 SYS_execve SYS_execveat SYS_wait4 SYS_waitid
+    SYS_ioctl SYS_pread64 SYS_pwrite64 SYS_preadv SYS_pwritev SYS_memfd_create SYS_ppoll SYS_clone SYS_clone3 SYS_execve SYS_execveat SYS_wait4 SYS_waitid
     SYS_exit_group SYS_kill SYS_uname SYS_fcntl SYS_flock SYS_ftruncate SYS_getdents64 SYS_getcwd SYS_renameat
     SYS_renameat2 SYS_unlinkat SYS_mkdirat SYS_mknodat SYS_linkat SYS_readlinkat SYS_fchmod SYS_fchmodat
     SYS_setpgid SYS_setsid SYS_getpid SYS_getppid SYS_getuid SYS_geteuid SYS_dup SYS_dup3 SYS_pipe2 SYS_signalfd4
     SYS_prctl SYS_prlimit64 SYS_close_range SYS_pidfd_open SYS_pidfd_send_signal SYS_getrandom SYS_nanosleep
     SYS_clock_nanosleep SYS_futex SYS_set_tid_address SYS_set_robust_list SYS_rseq SYS_fchmodat2 SYS_clock_gettime
     SYS_utimensat SYS_fsync SYS_sched_yield SYS_gettid SYS_tgkill SYS_faccessat SYS_faccessat2 SYS_getegid SYS_getgid
+    SYS_getsid SYS_getpgid SYS_madvise
 );
 
 /// Only where the architecture has calls of the old kind.
@@ -44,6 +45,7 @@ const BY_DESCRIPTOR: &[c_long] = &[
     libc::SYS_pread64,
     libc::SYS_write,
     libc::SYS_pwrite64,
+    libc::SYS_pwritev,
     libc::SYS_close,
     libc::SYS_fstat,
     libc::SYS_ftruncate,
@@ -71,6 +73,7 @@ const BY_NAME: &[c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_fchmodat,
     libc::SYS_fchmodat2,
+    libc::SYS_execveat,
 ];
 
 /// The name of the file that a call is about, as far as it is about one; of fcntl(2) also what is asked for.

@@ -10,14 +10,13 @@ use Errno::{
 
 /// From the manual pages, section 2, less what a caller's own mistake would bring (EBADF, EFAULT) and what these
 /// calls cannot meet with these arguments (EINTR from a call that never waits on a slow device is kept: NFS does it).
-/// Calls that are not here cannot fail, or not for a reason from outside: getpid, wait4 and waitid with WNOHANG,
-/// rt_sigprocmask, prctl, uname, lseek, dup2, setsid; and what the C library and the runtime do before `main`.
 const TABLE: &[(c_long, &[Errno])] = &[
     (libc::SYS_openat, &[EMFILE, ENFILE, ENOMEM, ENOSPC, EDQUOT, EACCES, EIO, EROFS, EINTR]),
     (libc::SYS_read, &[EIO, EINTR]),
     (libc::SYS_pread64, &[EIO, EINTR]),
     (libc::SYS_write, &[ENOSPC, EDQUOT, EIO, EROFS, EFBIG, EINTR]),
     (libc::SYS_pwrite64, &[ENOSPC, EDQUOT, EIO, EROFS, EFBIG, EINTR]),
+    (libc::SYS_pwritev, &[ENOSPC, EDQUOT, EIO, EROFS, EFBIG, EINTR]),
     (libc::SYS_close, &[EIO, EINTR, ENOSPC, EDQUOT]),
     (libc::SYS_fstat, &[EIO, ENOMEM]),
     (libc::SYS_newfstatat, &[EIO, ENOMEM, EACCES]),
@@ -41,6 +40,8 @@ const TABLE: &[(c_long, &[Errno])] = &[
     (libc::SYS_clone, &[EAGAIN, ENOMEM]),
     (libc::SYS_clone3, &[EAGAIN, ENOMEM]),
     (libc::SYS_execve, &[ENOENT, EACCES, ENOMEM, EIO, ENOEXEC, E2BIG, ETXTBSY, EMFILE, EAGAIN]),
+    (libc::SYS_execveat, &[ENOENT, EACCES, ENOMEM, EIO, ENOEXEC, E2BIG, ETXTBSY, EMFILE, EAGAIN]),
+    (libc::SYS_memfd_create, &[EMFILE, ENFILE, ENOMEM, EACCES, ENOSYS]),
     (libc::SYS_setpgid, &[EPERM, EACCES, ESRCH]),
     (libc::SYS_kill, &[EPERM]),
     (libc::SYS_ppoll, &[EINTR]),
@@ -58,6 +59,7 @@ const OLD: &[(c_long, &[Errno])] = &[
     (libc::SYS_mkdir, &[ENOSPC, EDQUOT, EIO, EROFS, ENOMEM, EACCES, EMLINK]),
     (libc::SYS_readlink, &[EIO, ENOMEM, EACCES, ENOENT]),
     (libc::SYS_pipe, &[EMFILE, ENFILE]),
+    (libc::SYS_chmod, &[EIO, EROFS, EPERM]),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[(c_long, &[Errno])] = &[];
@@ -108,4 +110,41 @@ pub(crate) fn of(kind: c_long, runs: bool) -> &'static [Errno] {
     let memory = if runs { MEMORY } else { &[] };
     let known = TABLE.iter().chain(OLD).chain(memory).find(|(known, _)| *known == kind);
     known.map_or(&[], |(_, errors)| *errors)
+}
+
+/// Cannot fail, or not for a reason from outside.
+const NEVER: &[c_long] = &[
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_geteuid,
+    libc::SYS_clock_gettime,
+    libc::SYS_getsid,  // its own
+    libc::SYS_getpgid, // of a process that was just found: one that is gone meanwhile is found dead
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_prctl,
+    libc::SYS_prlimit64, // only asks
+    libc::SYS_uname,
+    libc::SYS_lseek,
+    libc::SYS_setsid,
+    libc::SYS_exit_group,
+    // What the C library and the runtime do before `main`.
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_rseq,
+    libc::SYS_set_robust_list,
+    libc::SYS_set_tid_address,
+    libc::SYS_sigaltstack,
+];
+
+#[cfg(target_arch = "x86_64")]
+const OLD_NEVER: &[c_long] = &[libc::SYS_dup2, libc::SYS_arch_prctl];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_NEVER: &[c_long] = &[];
+
+/// Whether it was decided if and how a kind of call can fail.
+pub(crate) fn is_known(kind: c_long) -> bool {
+    NEVER.contains(&kind) || OLD_NEVER.contains(&kind) || !of(kind, true).is_empty()
 }

@@ -85,7 +85,11 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
     assert!(!said.iter().any(|line| line.contains("panicked")), "{said:?}");
     // As long as the child that watches over a holder lives, what fails is tried again, and told if it lasts (rule 22.3).
     let again = scenario.begin == Begin::Start && held && strike.ended == 0;
+    // Whom it asked if an upgrade is possible may answer too late: supervise has ended as it was told meanwhile.
+    let is_asked = scenario.upgrades() && process > world.supervise_number();
+    let too_late = is_asked && scenario.begin == Begin::Attach && seen.processes[world.supervise_number()].gone;
     let harmless = is_harmless(strike, errno, process > world.supervise_number())
+        || too_late
         || again
         || seen.struck_beginning
         || seen.struck_log;

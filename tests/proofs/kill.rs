@@ -1,11 +1,14 @@
 //! supervise, its children and its caller are killed at every system call of every scenario, one by one.
 
+use std::collections::BTreeSet;
+
 use nix::libc::{SYS_prctl, SYS_setpgid, SYS_setsid, c_long};
 
 use crate::jobs::{Job, Outcome};
 use crate::scenarios::Scenario;
 use crate::tracer::{Plan, Seen};
 use crate::world::{After, World};
+use crate::{calls, errors};
 
 /// So many points behind the last one that was counted are tried too: a run can have a turn more than another.
 const BEYOND: usize = 3;
@@ -26,6 +29,9 @@ pub(crate) fn watch(scenario: &Scenario) -> Watched {
     tracer.end();
     let said = world.said();
     let calls: Vec<Vec<c_long>> = tracer.seen().processes.iter().map(|process| process.calls.clone()).collect();
+    let unknown: BTreeSet<String> =
+        calls.iter().flatten().filter(|kind| !errors::is_known(**kind)).map(|kind| calls::name(*kind)).collect();
+    assert!(unknown.is_empty(), "nothing says if these can fail: {unknown:?}");
     world.check(&after(&world, &tracer.seen(), None));
     Watched { calls, said }
 }
