@@ -23,6 +23,7 @@ mod harmless;
 mod invariants;
 mod jobs;
 mod kill;
+mod later;
 mod random;
 mod registers;
 mod replacing;
@@ -76,8 +77,8 @@ fn main() {
     let result = read().and_then(|asked| {
         println!("seed {}", asked.limits.seed);
         match asked.what.as_str() {
-            "kill" => Ok(at_every_call(&asked, "killed at", |scenario, watched| kill::jobs(scenario, watched))),
-            "fail" => Ok(at_every_call(&asked, "errors:", |scenario, watched| fail::jobs(scenario, watched))),
+            "kill" => Ok(at_every_call(&asked, "killed at", kill::jobs)),
+            "fail" => Ok(at_every_call(&asked, "errors:", fail::jobs)),
             "chaos" => Ok(chaos(&asked)),
             other => Err(format!("{other} is not known")),
         }

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::calls;
 use crate::common::{Pid, Sandbox, alive, eventually, eventually_some, process_stat, signal};
-use crate::invariants;
 use crate::scenarios::{Begin, Scenario};
 use crate::tracer::{Plan, Seen, Tracer};
+use crate::{calls, invariants, later};
 
 /// A scenario that is being run.
 pub(crate) struct World<'a> {
@@ -291,6 +290,10 @@ impl<'a> World<'a> {
         }
         (self.scenario.after)(self, after);
         invariants::hold(self);
+        later::sleeps(self);
+        if !after.supervise_struck {
+            later::succession(self);
+        }
         self.leave();
         invariants::nothing_is_left(self);
     }
