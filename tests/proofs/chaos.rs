@@ -56,6 +56,26 @@ impl Figures {
         self.alarms += other.alarms;
         self.repeats += other.repeats;
     }
+
+    /// What happened too seldom, so that the rounds prove nothing about it.
+    pub(crate) fn too_few(&self) -> Vec<String> {
+        // By less than half of what is usual, and of what is rare only where there are many rounds.
+        let of_rounds = |share: u64| self.rounds / share;
+        let figures = [
+            ("rounds", self.rounds, 1),
+            ("supervises killed", self.supervises_killed, of_rounds(20)),
+            ("services killed", self.services_killed, of_rounds(10)),
+            ("svalarms killed", self.svalarms_killed, of_rounds(400)),
+            ("commands", self.commands, of_rounds(4)),
+            ("upgrades", self.upgraded, of_rounds(100)),
+            ("looks", self.looks, of_rounds(1)),
+            ("windows", self.windows, of_rounds(100)),
+            ("alarms", self.alarms, of_rounds(100)),
+            ("give-ups", self.gave_up, of_rounds(1000)),
+        ];
+        let few = figures.into_iter().filter(|(_, number, least)| number < least);
+        few.map(|(what, number, least)| format!("chaos: only {number} {what} of at least {least}")).collect()
+    }
 }
 
 const CONF: &str = "[global]\nalarm_interval : 600\nalarm_exec : ./service sleep 20 delivered sink\npacing : 0.1\n";

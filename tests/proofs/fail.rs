@@ -77,7 +77,9 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
     tracer.end();
     let seen = tracer.seen();
     assert_eq!(seen.trouble, None, "seen before a system call");
-    let Some(strike) = &seen.struck else { return Outcome::NotReached };
+    let Some(strike) = &seen.struck else {
+        return if seen.cannot_happen { Outcome::CannotHappen } else { Outcome::NotReached };
+    };
     world.check_caller(&seen);
     let refused = seen.exit.is_some_and(|code| code != Some(0));
     let without_conf = scenario.begin == Begin::Start && is_about_conf(&seen);

@@ -14,6 +14,8 @@ pub(crate) enum Outcome {
     Done(usize),
     /// The run never came to where it was to be struck.
     NotReached,
+    /// It came there, and what was to be done to it cannot happen with such arguments.
+    CannotHappen,
 }
 
 /// One of them.
@@ -29,8 +31,17 @@ pub(crate) struct Job<'a> {
 pub(crate) struct Tally {
     pub(crate) done: usize,
     pub(crate) not_reached: usize,
+    pub(crate) cannot_happen: usize,
     pub(crate) left: usize,
     pub(crate) failed: Vec<String>,
+}
+
+impl Tally {
+    /// So little was done that it proves nothing. A run can have a turn less than the one that was watched, so that some
+    /// are not reached; the tries beyond the last call of the watched one are never reached.
+    pub(crate) fn is_too_little(&self) -> bool {
+        self.left == 0 && self.failed.is_empty() && self.not_reached >= self.done + self.cannot_happen
+    }
 }
 
 /// So many threads, and no more time than this.
@@ -63,6 +74,7 @@ pub(crate) fn run(mut jobs: Vec<Job<'_>>, scenarios: usize, limits: Limits) -> V
             None => tally.left += 1,
             Some(Ok(Outcome::Done(blows))) => tally.done += blows,
             Some(Ok(Outcome::NotReached)) => tally.not_reached += 1,
+            Some(Ok(Outcome::CannotHappen)) => tally.cannot_happen += 1,
             Some(Err(_)) => {
                 eprintln!("FAILED: {}\n", job.name);
                 tally.failed.push(job.name.clone());

@@ -77,8 +77,8 @@ fn main() {
     let result = read().and_then(|asked| {
         println!("seed {}", asked.limits.seed);
         match asked.what.as_str() {
-            "kill" => Ok(at_every_call(&asked, "killed at", kill::jobs)),
-            "fail" => Ok(at_every_call(&asked, "errors:", fail::jobs)),
+            "kill" => at_every_call(&asked, "killed at", kill::jobs),
+            "fail" => at_every_call(&asked, "errors:", fail::jobs),
             "chaos" => Ok(chaos(&asked)),
             other => Err(format!("{other} is not known")),
         }
@@ -100,13 +100,16 @@ fn at_every_call(
     asked: &Asked,
     what: &str,
     jobs_of: impl for<'a> Fn((usize, &'a Scenario), &'a Watched) -> Vec<Job<'a>>,
-) -> Vec<String> {
+) -> Result<Vec<String>, String> {
     let begun = Instant::now();
     let mut scenarios = scenarios::all();
     scenarios.retain(|scenario| {
         let is_without = !asked.without.iter().any(|text| scenario.name.contains(text));
         scenario.name.contains(&asked.scenario) && is_without
     });
+    if scenarios.is_empty() {
+        return Err(format!("no scenario is left of those with {:?} in their names", asked.scenario));
+    }
     let slots: Vec<Mutex<Option<Watched>>> = scenarios.iter().map(|_| Mutex::new(None)).collect();
     jobs::each(scenarios.len(), asked.limits.threads, |number| {
         let watched = catch_unwind(AssertUnwindSafe(|| kill::watch(&scenarios[number])));
@@ -127,22 +130,32 @@ fn at_every_call(
             continue;
         };
         let calls: Vec<usize> = watched.calls.iter().map(Vec::len).collect();
-        let Tally { done, not_reached, left, failed: bad } = tally;
+        let Tally { done, not_reached, cannot_happen, left, failed: bad } = tally;
         println!(
-            "{}: calls {calls:?}, {what} {done}, {} failed, {not_reached} not reached, {left} left",
+            "{}: calls {calls:?}, {what} {done}, {} failed, {not_reached} not reached, {cannot_happen} cannot happen, \
+             {left} left",
             scenario.name,
             bad.len()
         );
         failed.extend_from_slice(bad);
+        if asked.job.is_empty() && tally.is_too_little() {
+            failed.push(format!("{}: most of it was never reached", scenario.name));
+        }
     }
     let sum = |number: fn(&Tally) -> usize| tallies.iter().map(number).sum::<usize>();
     println!("in all: {what} {}, {} left, {:.0} s", sum(|t| t.done), sum(|t| t.left), begun.elapsed().as_secs_f64());
-    failed
+    if failed.is_empty() && sum(|t| t.done) == 0 {
+        failed.push("nothing was done to anybody".to_owned());
+    }
+    Ok(failed)
 }
 
 fn chaos(asked: &Asked) -> Vec<String> {
     let begun = Instant::now();
-    let (figures, failed) = chaos::run(asked.rounds, asked.limits.seed);
+    let (figures, mut failed) = chaos::run(asked.rounds, asked.limits.seed);
     println!("{figures:#?}\n{:.0} s", begun.elapsed().as_secs_f64());
+    if failed.is_empty() {
+        failed.extend(figures.too_few());
+    }
     failed
 }

@@ -76,6 +76,8 @@ pub(crate) struct Seen {
     /// The exit code of a program that was started; `None` inside: a signal ended it.
     pub(crate) exit: Option<Option<i32>>,
     relented: bool,
+    /// A call that was to fail cannot fail so, with its arguments.
+    pub(crate) cannot_happen: bool,
     /// What was wrong, if anything ever was.
     pub(crate) trouble: Option<String>,
 }
@@ -355,6 +357,7 @@ impl Pump {
         if let Plan::Fail { errno, .. } = self.plan
             && !errors::can_happen(kind, &object, &entry.args, errno)
         {
+            seen.cannot_happen = true;
             return true;
         }
         seen.struck_beginning |= process.beginning;
