@@ -123,6 +123,30 @@ fn what_holds_the_lock_and_is_no_supervise() {
 }
 
 #[test]
+fn a_lock_that_is_given_back_meanwhile_is_free() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    let first = sandbox.until_ready();
+    sandbox.write_control(b"dx");
+    eventually(&sandbox, "supervise has ended", || sandbox.lock_is_free());
+    // As a child that a dead supervise has left between fork and exec.
+    let mut command = sandbox.program("./service");
+    command.args(["alone", "status/app/lock", "refused", "line", "starts", "wait"]);
+    let holder = sandbox.spawn(command);
+    sandbox.until_lines("starts", 1);
+    let taker = sandbox.spawn(sandbox.command(&["--take-over", "-p", "status/app", "-f", "./service ready"]));
+    eventually(&sandbox, "it waits before it looks again", || {
+        sandbox.processes().iter().any(|pid| {
+            let text = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+            text.starts_with(&format!("{} ", libc::SYS_clock_nanosleep))
+        })
+    });
+    signal(holder.pid(), Signal::SIGKILL);
+    taker.wait().expect_code(0);
+    sandbox.until_ready_after(first);
+}
+
+#[test]
 fn one_of_another_user() {
     if !is_root() {
         return skip("only root can be somebody else");

@@ -51,12 +51,12 @@ pub(super) struct Successor<'a> {
 /// # Errors
 /// What does not add up; nothing was changed, and the holder goes on.
 pub(super) fn take_over(dir: &Directory, successor: Successor<'_>) -> Result<Option<TakenOver>, String> {
-    if !lock_is_held(dir).map_err(|errno| format!("unable to open the lock: {}", why(errno)))? {
-        return Ok(None);
-    }
     let until = now().moment + PATIENCE;
     loop {
-        // A child between fork and exec has the lock too.
+        if !lock_is_held(dir).map_err(|errno| format!("unable to open the lock: {}", why(errno)))? {
+            return Ok(None);
+        }
+        // A child between fork and exec has the lock too, and longer than a supervise that was killed meanwhile.
         let doubt = match lock_holders(dir).as_slice() {
             &[pid] => match Holder::open(dir, pid)?.end(successor, until) {
                 Ok(fifos) => return Ok(Some(TakenOver { pid, _fifos: fifos })),
