@@ -196,13 +196,13 @@ impl StatusDir {
 
     /// The processes of the sandbox that have `lock` open, as fuser(1) finds them.
     pub(crate) fn lock_holders(&self) -> Vec<Pid> {
-        let Ok(lock) = fs::metadata(self.file("lock")) else { return Vec::new() };
-        let holds = |pid: &Pid| {
-            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            descriptors
-                .flat_map(|entry| fs::metadata(entry.path()))
-                .any(|m| (m.dev(), m.ino()) == (lock.dev(), lock.ino()))
-        };
-        marked(&self.mark).into_iter().filter(holds).collect()
+        marked(&self.mark).into_iter().filter(|pid| self.holds_lock(*pid)).collect()
+    }
+
+    /// Whether a process has `lock` open.
+    pub(crate) fn holds_lock(&self, pid: Pid) -> bool {
+        let Ok(lock) = fs::metadata(self.file("lock")) else { return false };
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        descriptors.flat_map(|entry| fs::metadata(entry.path())).any(|m| (m.dev(), m.ino()) == (lock.dev(), lock.ino()))
     }
 }

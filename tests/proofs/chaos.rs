@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::common::{Pid, signal, supervise_program};
-use crate::invariants::{self, descriptors_of};
+use crate::invariants::{self, Published, descriptors_of};
 use crate::random::Random;
 use crate::scenarios::{Begin, Scenario, scenario};
 use crate::world::World;
@@ -251,7 +251,7 @@ fn resident_kib(pid: Pid) -> u64 {
 
 /// Reads the records over and over.
 fn watch(world: &World<'_>, over: &AtomicBool, looks: &AtomicU64, witness: &Mutex<Witness>) {
-    let published = AtomicBool::new(true);
+    let published = Published::in_directory(world.sandbox.status_path());
     let (mut last, mut seen) = (String::new(), Witness::default());
     while !over.load(Ordering::Relaxed) {
         looks.fetch_add(1, Ordering::Relaxed);

@@ -7,14 +7,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::common::{Pid, Sandbox, alive, decode_record, eventually, process_stat};
 use crate::world::World;
 
+/// Which of the records were there once, and so must be for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    record: AtomicBool,
+    long_record: AtomicBool,
+}
+
+impl Published {
+    /// Those that are there.
+    pub(crate) fn in_directory(dir: &Path) -> Self {
+        let is_there = |name| AtomicBool::new(dir.join(name).exists());
+        Self { record: is_there("status"), long_record: is_there("state") }
+    }
+}
+
 /// For a reader at any moment: once there is a record it is there and whole, and so is the long one. The answer: what
 /// is wrong with them.
-pub(crate) fn records_are_whole(dir: &Path, published: &AtomicBool) -> Option<String> {
+pub(crate) fn records_are_whole(dir: &Path, published: &Published) -> Option<String> {
     match fs::read(dir.join("status")) {
-        Err(_) if !published.load(Ordering::Relaxed) => return None,
+        Err(_) if !published.record.load(Ordering::Relaxed) => return None,
         Err(error) => return Some(format!("the record can't be read: {error}")),
         Ok(bytes) => {
-            published.store(true, Ordering::Relaxed);
+            published.record.store(true, Ordering::Relaxed);
             let valid = decode_record(&bytes).is_some_and(|record| {
                 record.paused <= 1
                     && b"ud\0".contains(&record.wanted)
@@ -27,8 +42,14 @@ pub(crate) fn records_are_whole(dir: &Path, published: &AtomicBool) -> Option<St
             }
         }
     }
-    let text = fs::read_to_string(dir.join("state")).unwrap_or_default(); // the first one comes after the first record
-    let whole = text.is_empty() || text.starts_with("module : ") && text.contains("\nundelivered : ");
+    let text = match fs::read_to_string(dir.join("state")) {
+        // The first one comes after the first record.
+        Err(_) if !published.long_record.load(Ordering::Relaxed) => return None,
+        Err(error) => return Some(format!("the long record can't be read: {error}")),
+        Ok(text) => text,
+    };
+    published.long_record.store(true, Ordering::Relaxed);
+    let whole = text.starts_with("module : ") && text.contains("\nundelivered : ");
     (!whole).then(|| format!("not a long record: {text:?}"))
 }
 
@@ -81,6 +102,10 @@ pub(crate) fn untrue(sandbox: &Sandbox) -> Option<String> {
     let stopped = process_stat(pid).is_some_and(|stat| stat.state == 'T');
     if pid != 0 && stopped != (record.paused == 1) {
         return Some(format!("paused {}, but the service is in state {:?}", record.paused, process_stat(pid)));
+    }
+    let named = value("supervise").parse::<Pid>().ok();
+    if named.is_none_or(|pid| !sandbox.holds_lock(pid)) {
+        return Some(format!("supervise {named:?}, which does not hold the lock"));
     }
     let (starts, exits) = (sandbox.count("starts"), sandbox.count("exits"));
     if starts != exits + u64::from(pid != 0) {

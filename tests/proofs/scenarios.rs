@@ -263,12 +263,14 @@ fn crashes() -> Vec<Scenario> {
             }),
             act: act(),
             settled: Box::new(|world| !world.is_supervised()),
-            after: Box::new(|world, _| {
+            after: Box::new(|world, after| {
                 world.until_up();
                 let subjects = world.sandbox.subjects();
                 let gave_up = subjects.iter().filter(|subject| subject.contains("gave up after 1 tries")).count();
                 // Killed before the turn had decided, the exit was found at a start, which never gives up (rule 12.7).
-                assert!(gave_up <= 1 && subjects.len() == 1 + gave_up, "{subjects:?}");
+                assert!(subjects.len() == 1 + gave_up && gave_up <= 1, "{subjects:?}");
+                let untold = || world.said().iter().any(|line| line.contains("alarms"));
+                assert!(gave_up == 1 || after.supervise_struck || untold(), "a give-up is alarmed: {subjects:?}");
                 let told = world.sandbox.warnings().matches("exited itself").count();
                 assert!(told <= gave_up, "a give-up that was told was alarmed");
             }),
@@ -290,6 +292,8 @@ fn crashes() -> Vec<Scenario> {
                     }
                     world.sandbox.service_pid().is_some_and(|pid| world.lives().contains(&pid) && alive(pid))
                 });
+                let told = || world.said().iter().any(|line| line.contains("alarms"));
+                world.wait("its alarm is stored, or it is told why not", || !world.spooled().is_empty() || told());
             }),
             ..scenario("crash, and the program is gone")
         },

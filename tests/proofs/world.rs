@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::process::Stdio;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::common::{Pid, Sandbox, alive, eventually, eventually_some, process_stat, signal};
+use crate::invariants::Published;
 use crate::scenarios::{Begin, Scenario};
 use crate::tracer::{Plan, Seen, Tracer};
 use crate::{calls, invariants, later};
@@ -79,7 +79,7 @@ impl<'a> World<'a> {
     /// Begins the trace and lets happen what the scenario is about.
     pub(crate) fn begin(&self, plan: Plan) -> Tracer {
         let path = self.sandbox.status_path().to_owned();
-        let published = AtomicBool::new(path.join("status").exists());
+        let published = Published::in_directory(&path);
         let look = move || invariants::records_are_whole(&path, &published);
         if self.scenario.begin == Begin::Attach {
             self.wait("nobody delivers alarms", || {
