@@ -105,7 +105,7 @@ impl Progress {
 
     /// Reads it. `None`: it is damaged; then nothing is known, and everybody gets another copy.
     pub(super) fn decode(text: &str) -> Option<Self> {
-        let mut lines = text.strip_suffix("\nend\n")?.lines();
+        let mut lines = text.strip_suffix("\nend\n")?.split('\n'); // a CR before the end is part of a line
         let mut progress = Self::default();
         if lines.next()? != TITLE {
             return None;
