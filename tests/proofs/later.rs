@@ -26,8 +26,12 @@ fn switches(pid: Pid) -> Option<u64> {
 /// A supervise with nothing to do sleeps, whatever has failed before: it neither spins nor looks again and again.
 #[track_caller]
 pub(crate) fn sleeps(world: &World<'_>) {
-    let supervise = world.sandbox.supervise_pid();
     let has_slept = || {
+        // One that was told to end may do so only now.
+        if !world.is_supervised() {
+            world.supervise();
+        }
+        let Some(supervise) = world.sandbox.value("supervise").and_then(|pid| pid.parse().ok()) else { return false };
         let before = switches(supervise);
         std::thread::sleep(ASLEEP); // the time itself is what is tested
         before.is_some() && switches(supervise) == before

@@ -99,8 +99,16 @@ fn upgrades() -> Vec<Scenario> {
             }),
             settled: Box::new(|world| !world.is_supervised()),
             after: Box::new(|world, _| {
-                // Killed in between, it leaves a service that is to be down.
-                world.wait("it is up, or down as asked for", || is_in(world, "up") || is_in(world, "down"));
+                // Killed in between, it leaves a service that is to be down. One that was told to end may still do so.
+                let settled = || is_in(world, "up") || is_in(world, "down");
+                world.wait("it is up, or down as asked for", settled);
+                world.command(b"s");
+                let obeyed = || world.sandbox.value("alarms").as_deref() == Some("no");
+                world.wait("it obeys, or has ended", || obeyed() || !world.is_supervised());
+                if !world.is_supervised() {
+                    world.supervise();
+                    world.wait("it is up", settled);
+                }
             }),
             ..scenario("U, and dx in that moment")
         },
