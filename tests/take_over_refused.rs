@@ -116,7 +116,7 @@ fn what_holds_the_lock_and_is_no_supervise() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.status_path()).expect("the sandbox is writable");
     let mut command = sandbox.program("./service");
-    command.args(["alone", "status/app/lock", "refused", "line", "starts", "wait"]);
+    command.args(["flock", "status/app/lock", "line", "starts", "wait"]);
     let holder = sandbox.spawn(command);
     sandbox.until_lines("starts", 1);
     refused(&sandbox, holder.pid(), "ready", "holds the lock and has no control fifo: it is no supervise");
@@ -131,7 +131,7 @@ fn a_lock_that_is_given_back_meanwhile_is_free() {
     eventually(&sandbox, "supervise has ended", || sandbox.lock_is_free());
     // As a child that a dead supervise has left between fork and exec.
     let mut command = sandbox.program("./service");
-    command.args(["alone", "status/app/lock", "refused", "line", "starts", "wait"]);
+    command.args(["flock", "status/app/lock", "line", "starts", "wait"]);
     let holder = sandbox.spawn(command);
     sandbox.until_lines("starts", 1);
     let taker = sandbox.spawn(sandbox.command(&["--take-over", "-p", "status/app", "-f", "./service ready"]));

@@ -20,9 +20,10 @@ fn problem(sandbox: &Sandbox) -> Option<String> {
 /// Gives `U`, waits for the problem, and checks that nothing else has changed; then that an upgrade works after all.
 #[track_caller]
 fn refused(sandbox: &Sandbox, supervise: Pid, service: Pid, expected: &str) {
+    let before = sandbox.value("upgrade_problem"); // has its time: the same may come twice in a row
     sandbox.write_control(b"U");
     eventually(sandbox, &format!("upgrade_problem : {expected}"), || {
-        problem(sandbox).is_some_and(|problem| problem.contains(expected))
+        sandbox.value("upgrade_problem") != before && problem(sandbox).is_some_and(|problem| problem.contains(expected))
     });
     sandbox.until_warned(&format!("no upgrade: {}", problem(sandbox).expect("it is there")));
     sandbox.until_warned("goes on");

@@ -6,6 +6,7 @@
 //! line FILE           appends "PID NANOSECONDS" (CLOCK_MONOTONIC) to FILE
 //! note FILE TEXT      appends "PID TEXT" to FILE, and exits; as the last words of a hook: its count
 //! delivered FILE      appends the ID, the kind, the time and the pid of the alarm in its environment to FILE, and exits
+//! flock FILE          holds FILE with flock(2) for as long as it lives
 //! alone LOCK FILE     holds the lock of LOCK for as long as it lives; appends "PID" to FILE if another holds it
 //! report FILE         writes what it was given by its parent to FILE (one `key value` a line), all at once
 //! child               forks a child that stays in the process group and waits; prints "child PID"
@@ -103,6 +104,7 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
                     word();
                 }
             }
+            "flock" => flock_for_life(&word()),
             "report" => publish(&word(), &given),
             "child" => fork_child(),
             "bomb" => loop {
@@ -182,6 +184,17 @@ fn lock_for_life(file: &str) -> bool {
         let mut whole = std::mem::zeroed::<libc::flock>();
         whole.l_type = libc::F_WRLCK as libc::c_short;
         libc::fcntl(descriptor, libc::F_SETLK, &raw const whole) == 0
+    }
+}
+
+/// As supervise holds the lock of its status directory.
+fn flock_for_life(file: &str) {
+    let opened = fs::OpenOptions::new().append(true).create(true).open(file);
+    let opened = opened.unwrap_or_else(|e| fail(&format!("{file}: {e}")));
+    let descriptor = std::os::fd::IntoRawFd::into_raw_fd(opened);
+    // SAFETY: the descriptor is open, and stays so.
+    if unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) } == -1 {
+        fail(&format!("{file}: it is held"));
     }
 }
 
