@@ -3,6 +3,7 @@
 mod common;
 
 mod adoption;
+mod alarm_once;
 mod background;
 mod bad_commands;
 mod bad_conf;

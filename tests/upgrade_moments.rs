@@ -102,8 +102,12 @@ fn a_crash_loop_is_upgraded_and_every_exit_counted() {
     assert_eq!((sandbox.count("starts"), sandbox.count("exits")), (starts, starts));
 }
 
+/// Every way to fork.
+pub(crate) const FORKS: Options =
+    Options::PTRACE_O_TRACEFORK.union(Options::PTRACE_O_TRACEVFORK).union(Options::PTRACE_O_TRACECLONE);
+
 /// Waits for the next fork of a process that this thread traces, and holds the child as it is then.
-fn held_child(parent: nix::unistd::Pid) -> nix::unistd::Pid {
+pub(crate) fn held_child(parent: nix::unistd::Pid) -> nix::unistd::Pid {
     loop {
         let status = waitpid(parent, Some(WaitPidFlag::__WALL)).expect("it is traced");
         if let WaitStatus::PtraceEvent(_, _, event) = status
@@ -125,8 +129,7 @@ fn the_exec_waits_for_a_service_between_its_fork_and_its_exec() {
     let supervise = nix::unistd::Pid::from_raw(sandbox.start_installed("line starts ready", &[]));
     let service = sandbox.until_ready();
     sandbox.install(NEXT);
-    let forks = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
-    if ptrace::seize(supervise, forks).is_err() {
+    if ptrace::seize(supervise, FORKS).is_err() {
         return skip("processes may not be traced here");
     }
     signal(service, Signal::SIGKILL);

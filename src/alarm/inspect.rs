@@ -58,7 +58,7 @@ pub struct Kept {
     pub due_in: Duration,
 }
 
-/// All messages, the oldest first. Nothing is made or changed.
+/// All messages, the oldest first, and last what is none. Nothing is made or changed.
 ///
 /// # Errors
 /// What the system call that failed says; a spool that was never made is empty.
@@ -83,7 +83,8 @@ pub fn list(dir: &Directory) -> Result<Vec<Kept>, Errno> {
             kept.push(given_up(id, text));
         }
     }
-    kept.sort_by(|one, other| one.id.cmp(&other.id));
+    let age = |kept: &Kept| (kept.time.is_none(), kept.time, kept.id.clone());
+    kept.sort_by_key(age);
     Ok(kept)
 }
 

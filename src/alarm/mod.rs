@@ -38,6 +38,6 @@ pub use copy::deliver_copy;
 pub use inspect::{Delivery, Kept, Place, list, remove, requeue, submit, text};
 pub use message::{Facts, message};
 pub use queue::{BUSY, Stay, serve};
-pub use spool::{count, distrusted, holds, make, next_attempt, store, store_failed};
+pub use spool::{Stored, count, distrusted, holds, make, next_attempt, store, store_failed};
 pub use stderr_tail::mark;
 pub use test_message::{recipients_of, test_message};

@@ -92,12 +92,37 @@ pub fn make(dir: &Directory) -> Result<(), Errno> {
     make_folder(dir, NAME).map(drop)
 }
 
-/// Stores a message under its id; there all at once or not at all, and written again it is the same file.
+/// Where a message is that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// In the spool, since now.
+    New,
+    /// In the spool, since before.
+    Waiting,
+    /// In `failed`: somebody will not get it.
+    Failed,
+}
+
+/// Stores a message under its id; there all at once or not at all. One that is there stays as it is, whatever this one
+/// says: it may be on its way to somebody, and who has got it is noted by its lines.
 ///
 /// # Errors
 /// What the system call that failed says; nothing is left of it.
-pub fn store(dir: &Directory, id: &str, text: &str) -> Result<(), Errno> {
-    put(trusted(make_folder(dir, NAME)?)?.as_fd(), id, text, Durable::No)
+pub fn store(dir: &Directory, id: &str, text: &str) -> Result<Stored, Errno> {
+    let spool = trusted(make_folder(dir, NAME)?)?;
+    // In this order, since svalarm brings a message into `failed` before it takes it out of the spool.
+    if is_whole(spool.as_fd(), id, "Message-ID: ") {
+        return Ok(Stored::Waiting);
+    }
+    if open_folder(&spool, FAILED).is_ok_and(|failed| is_whole(failed.as_fd(), id, "Failed: ")) {
+        return Ok(Stored::Failed);
+    }
+    put(spool.as_fd(), id, text, Durable::No).map(|()| Stored::New)
+}
+
+/// Whether a file is there with this beginning, and with an end: one that the machine lost in a crash has neither.
+fn is_whole(folder: BorrowedFd<'_>, id: &str, beginning: &str) -> bool {
+    read(folder, id, SIZE_LIMIT).is_ok_and(|text| text.starts_with(beginning.as_bytes()) && text.ends_with(b"\n"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +247,7 @@ impl Spool {
         open_folder(self.delivery()?, ".")
     }
 
-    /// The messages that are there, the oldest first.
+    /// The messages that are there, by name: those about the earliest runs first.
     pub(super) fn ids(&self) -> Result<Vec<String>, Errno> {
         let mut ids = Vec::new();
         each(open_folder(&self.messages, ".")?, |id| ids.push(id.to_owned()))?;

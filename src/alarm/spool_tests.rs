@@ -39,3 +39,37 @@ fn a_message_that_can_not_be_read_is_not_kept_empty() {
     spool.keep_failed("1.2.3", "Failed: x\n").unwrap();
     assert_eq!(std::fs::read_to_string(folder.path().join("alarms/failed/1.2.3")).unwrap(), "Failed: x\ntext");
 }
+
+#[test]
+fn a_message_that_is_there_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Directory::open(folder.path()).unwrap();
+    let message = "Message-ID: <1.2.3@h>\nSubject: s\n\nbody\n";
+    let other = "Message-ID: <1.2.3@h>\nSubject: later\n\nbody\n";
+    let text = |name: &str| std::fs::read_to_string(folder.path().join("alarms").join(name)).unwrap_or_default();
+    assert_eq!(store(&dir, "1.2.3", message), Ok(Stored::New));
+    assert_eq!((store(&dir, "1.2.3", other), text("1.2.3").as_str()), (Ok(Stored::Waiting), message));
+    assert_eq!((store(&dir, "1.2.4", other), text("1.2.4").as_str()), (Ok(Stored::New), other), "that is another one");
+    let spool = Spool::open(&dir).unwrap();
+    spool.keep_failed("1.2.3", "Failed: To: a@b\nReason: no\n").unwrap();
+    spool.remove("1.2.3").unwrap();
+    assert_eq!((store(&dir, "1.2.3", other), text("1.2.3").as_str()), (Ok(Stored::Failed), ""));
+}
+
+#[test]
+fn what_a_crash_of_the_machine_left_of_a_message_is_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Directory::open(folder.path()).unwrap();
+    let message = "Message-ID: <1.2.3@h>\nSubject: s\n\nbody\n";
+    for left in ["", "\0\0\0\0", "Message-ID: <1.2.3@h>\nSubj"] {
+        make(&dir).unwrap();
+        let file = folder.path().join("alarms/1.2.3");
+        std::fs::write(&file, left).unwrap();
+        assert_eq!(store(&dir, "1.2.3", message), Ok(Stored::New), "{left:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), message);
+        // svalarm has put it aside.
+        std::fs::write(&file, left).unwrap();
+        Spool::open(&dir).unwrap().set_aside("1.2.3").unwrap();
+        assert_eq!(store(&dir, "1.2.3", message), Ok(Stored::New), "{left:?} in failed");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Exit, Stamp};
+use super::{Exit, RunStart, Stamp};
 
 /// Something for the supervisor to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub enum Action {
     StartHook(u32),
     /// KILL the hook; its end is not waited for.
     KillHook,
-    /// An alarm is owed from now on.
-    Raise(Alarm),
+    /// An alarm is owed from now on, about the run of the service that began then.
+    Raise(Alarm, RunStart),
     /// The status of an exit that was raised as pending is known.
     Settle(Exit),
     /// Something to log.

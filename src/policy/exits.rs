@@ -77,7 +77,7 @@ impl Policy {
         }
         if let Some(window) = counted.filter(|window| gives_up || window.exits == 1) {
             self.ledger.alarmed = true;
-            out.push(Action::Raise(self.alarm(now, exit, ran, window, next)));
+            out.push(Action::Raise(self.alarm(now, exit, ran, window, next), run.run_start()));
         }
         self.take_step(now, next, counted, out);
     }
@@ -93,7 +93,8 @@ impl Policy {
             if let Some(window) = self.count(now, ended.dumped_core()) {
                 late.window = Some((window.opened, window.exits));
                 if window.exits == 1 {
-                    out.push(Action::Raise(self.alarm(late.at, exit, late.ran, window, late.next)));
+                    let alarm = self.alarm(late.at, exit, late.ran, window, late.next);
+                    out.push(Action::Raise(alarm, late.run.run_start()));
                 }
             }
         } else if ended.dumped_core()
@@ -236,7 +237,7 @@ impl Policy {
     pub(super) fn recovered(&mut self, now: Now, out: &mut Vec<Action>) {
         self.ledger.alarmed = false;
         let ended = self.ledger.last_exit.map_or(Ended::Unknown, |last| last.ended);
-        out.push(Action::Raise(Alarm {
+        let alarm = Alarm {
             kind: AlarmKind::Recovered,
             exit: Exit { pid: 0, ended, peak_kib: None, cpu_us: None }, // the pid is the supervisor's to fill in
             at: now.stamp,
@@ -245,7 +246,8 @@ impl Policy {
             window_coredumps: 0,
             window_ends: now.stamp,
             next: Next::RestartNow,
-        }));
+        };
+        out.push(Action::Raise(alarm, self.ledger.run_start()));
     }
 }
 

@@ -42,6 +42,15 @@ pub struct LastExit {
     pub expected: bool,
 }
 
+/// When a run of the service began, by both clocks: its supervise and every successor know the same of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunStart {
+    /// In this boot; `None`: it is not known.
+    pub moment: Option<Moment>,
+    /// In wall time.
+    pub stamp: Stamp,
+}
+
 /// Everything that holds over the death of a supervise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -79,4 +88,11 @@ pub struct Ledger {
     pub alarmed: bool,
     /// Exits in a row for the hook's argument.
     pub hook_count: u32,
+}
+
+impl Ledger {
+    /// When the run began that is the last one.
+    pub(super) fn run_start(&self) -> RunStart {
+        RunStart { moment: self.started, stamp: self.started_at }
+    }
 }

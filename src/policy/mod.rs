@@ -20,7 +20,7 @@ pub use action::{Action, Alarm, AlarmKind, Next, Sig, Told};
 pub use command::Command;
 pub use event::{Ended, Event, Exit, Found};
 pub use exits::EXPLAINS;
-pub use ledger::{LastExit, Ledger, Wanted, Window};
+pub use ledger::{LastExit, Ledger, RunStart, Wanted, Window};
 pub use machine::{Policy, State, View};
 pub use rules::{HookRules, Rules};
 pub use standing::Standing;

@@ -31,7 +31,7 @@ impl World {
                     assert!(!self.status_pending, "an exit is never told");
                     assert!(!self.runs || ended.is_some(), "it left a running service");
                     let raised = actions.iter().any(
-                        |action| matches!(action, Action::Raise(alarm) if matches!(alarm.kind, AlarmKind::GaveUp { .. })),
+                        |action| matches!(action, Action::Raise(alarm, _) if matches!(alarm.kind, AlarmKind::GaveUp { .. })),
                     );
                     assert_eq!(*gave_up, raised, "a give-up is alarmed, and nothing else is one");
                     self.left = true;
@@ -74,7 +74,7 @@ impl World {
                 self.hook = true;
             }
             Action::KillHook => self.hook = false,
-            Action::Raise(alarm) => {
+            Action::Raise(alarm, _) => {
                 assert!(!before.alarms_off, "an alarm while they are off");
                 if !matches!(alarm.kind, AlarmKind::GaveUp { .. } | AlarmKind::Recovered) {
                     self.alarms_in_window += 1;
@@ -112,7 +112,7 @@ impl World {
             let length = self.policy.rules().window.filter(|_| !before.alarms_off);
             if let Some(length) = length {
                 let was_open = before.window.is_some_and(|window| window.opened + length > now);
-                let is_raised = actions.iter().any(|action| matches!(action, Action::Raise(_)));
+                let is_raised = actions.iter().any(|action| matches!(action, Action::Raise(..)));
                 assert!(was_open || is_raised, "an exit that nobody hears of");
             }
         }

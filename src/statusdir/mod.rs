@@ -14,7 +14,7 @@ mod name;
 mod record;
 mod replace;
 
-pub use claim::{Claim, ClaimBlock, Debt, StderrMark, is_id};
+pub use claim::{Claim, ClaimBlock, Debt, StderrMark, is_id, short_sum};
 pub use commands::{byte_of, command_of, is_ignored};
 pub use control::{Control, OkFifo};
 pub use directory::{Directory, OpenError};

@@ -3,23 +3,24 @@
 use nix::errno::Errno;
 
 use super::backoff::Backoff;
-use crate::alarm::{self, Facts};
-use crate::policy::{Alarm, Ended, Exit, Moment, Stamp};
-use crate::statusdir::{Claim, Debt, Directory, StderrMark};
+use crate::alarm::{self, Facts, Stored};
+use crate::policy::{Alarm, AlarmKind, Ended, Exit, Moment, RunStart, Stamp};
+use crate::statusdir::{Claim, Debt, Directory, StderrMark, short_sum};
 
 /// The debts of one supervise.
 #[derive(Debug, Default)]
 pub(super) struct Debts {
     owed: Vec<Debt>,
-    raised: u64,
     backoff: Backoff,
 }
 
 /// What became of a debt.
 #[derive(Debug)]
 pub(super) enum Paid {
-    /// Its message file is in the spool.
+    /// Its message file is in the spool now.
     Stored(String),
+    /// It was there before: a supervise that was killed had stored it, and could tell nobody.
+    WasThere(String, Stored),
     /// It could not be written; it stays owed.
     Failed(Errno),
 }
@@ -33,20 +34,17 @@ impl Debts {
                 debt.alarm.exit.ended = Ended::Unknown;
             }
         }
-        Self { owed, raised: 0, backoff: Backoff::default() }
+        Self { owed, backoff: Backoff::default() }
     }
 
     pub(super) fn owed(&self) -> &[Debt] {
         &self.owed
     }
 
-    /// Takes on an alarm. Its id is the time, who raised it and a counter: no other alarm has the same.
-    /// `stderr`: how far the service's own error output reaches.
-    pub(super) fn raise(&mut self, alarm: Alarm, stderr: Option<StderrMark>) {
-        self.raised += 1;
-        let Stamp(time) = alarm.at;
-        let id = format!("{time}.{}.{}", std::process::id(), self.raised);
-        let debt = Debt { id, alarm, stderr, merged: 0 };
+    /// Takes on an alarm about the run of the service that began then, in this boot. `stderr`: how far the service's own
+    /// error output reaches.
+    pub(super) fn raise(&mut self, alarm: Alarm, start: RunStart, boot: &str, stderr: Option<StderrMark>) {
+        let debt = Debt { id: id_of(&alarm, start, boot), alarm, stderr, merged: 0 };
         if self.owed.len() < Claim::MAX_DEBTS {
             self.owed.push(debt);
         } else if let Some(last) = self.owed.last_mut() {
@@ -88,7 +86,8 @@ impl Debts {
                 return true;
             }
             match alarm::store(dir, &debt.id, &alarm::message(debt, facts, dir)) {
-                Ok(()) => results.push(Paid::Stored(debt.id.clone())),
+                Ok(Stored::New) => results.push(Paid::Stored(debt.id.clone())),
+                Ok(place) => results.push(Paid::WasThere(debt.id.clone(), place)),
                 Err(errno) => failed = Some(errno),
             }
             failed.is_some()
@@ -100,6 +99,23 @@ impl Debts {
         }
         results
     }
+}
+
+/// The id of an alarm: when the run began that it is about (Unix time in nanoseconds, by which alarms are sorted), its
+/// pid, 1 for its recovery or 2 for its end, and a number made of this boot and its clock.
+///
+/// All of this is in the claim that the run itself has written. So whoever finds its end, this supervise or a successor
+/// that was told of nothing, makes the same id; and no other run has it, also where the wall clock was set back.
+fn id_of(alarm: &Alarm, start: RunStart, boot: &str) -> String {
+    // What began nobody knows when, no successor finds again.
+    let Stamp(began) = if start.moment.is_some() { start.stamp } else { alarm.at };
+    let what = match alarm.kind {
+        AlarmKind::Recovered => 1,
+        // One end has one alarm: what a successor knows of it may be less.
+        AlarmKind::Exited | AlarmKind::Coredump | AlarmKind::GaveUp { .. } => 2,
+    };
+    let moment = start.moment.map_or(0, |moment| moment.0);
+    format!("{began}.{}.{what}.{}", alarm.exit.pid, short_sum(format!("{boot} {moment}").as_bytes()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::service::Service;
 use super::setup::{conf_file, conf_lines, has_recipients, hook_rules};
 use super::texts::{self, Line};
 use super::turn::Supervisor;
-use crate::alarm::{self, Facts};
+use crate::alarm::{self, Facts, Stored};
 use crate::config::Hup;
 use crate::policy::{Action, AlarmKind, Event, Told};
 use crate::statusdir::Claim;
@@ -40,16 +40,16 @@ impl Supervisor {
                         self.lines.extend(texts::hook_not_ended(sent));
                     }
                 }
-                Action::Raise(mut raised) if has_recipients(&self.settings) => {
+                Action::Raise(mut raised, start) if has_recipients(&self.settings) => {
                     if raised.kind == AlarmKind::Recovered {
                         raised.exit.pid = self.service.as_ref().map_or(0, |service| service.pid().as_raw());
                     }
                     self.alarmed.clone_from(&self.running);
                     // A service that writes elsewhere has nothing in __stderr.
                     let stderr = if self.options.inherit_output { None } else { alarm::mark(&self.dir) };
-                    self.debts.raise(raised, stderr);
+                    self.debts.raise(raised, start, &self.boot, stderr);
                 }
-                Action::Raise(_) => self.lines.push(Line::notice("an alarm is raised, but nobody is to receive it")),
+                Action::Raise(..) => self.lines.push(Line::notice("an alarm is raised, but nobody is to receive it")),
                 Action::Settle(exit) => self.debts.settle(exit),
                 Action::Tell(Told::KilledAfterTimeout { .. }) if !sent => {} // that is told already
                 Action::Tell(told) => self.tell(&told),
@@ -313,6 +313,12 @@ impl Supervisor {
                     self.undelivered += 1;
                     stored = true;
                     Line::notice(format!("an alarm is raised: alarms/{id}"))
+                }
+                // Whoever has died in between stored it: it is counted already.
+                Paid::WasThere(id, place) => {
+                    stored = true;
+                    let folder = if place == Stored::Failed { "failed/" } else { "" };
+                    Line::notice(format!("an alarm was there already: alarms/{folder}{id}"))
                 }
                 Paid::Failed(errno) => {
                     let (at, why) = (&self.at, alarm::store_failed(&self.dir, errno));

@@ -45,7 +45,7 @@ fn a_service_found_dead_is_one_unexpected_exit_and_is_started_at_once() {
     assert_eq!((bench.window(), bench.policy.ledger().exits, bench.last_expected()), (Some((1, 0)), 1, false));
     let (_, actions) = successor(ledger_after(&[]), dead(CORE), with_hook(None));
     assert_eq!(short(&actions), "alarm-core+start", "without the hook");
-    let ran = actions.iter().any(|action| matches!(action, Action::Raise(Alarm { ran: Some(_), .. })));
+    let ran = actions.iter().any(|action| matches!(action, Action::Raise(Alarm { ran: Some(_), .. }, _)));
     assert!(!ran, "nobody saw it end");
 }
 
@@ -125,4 +125,24 @@ fn counts_that_are_full_stay_full() {
     bench.send(Event::Deadline);
     let ledger = bench.policy.ledger();
     assert_eq!((ledger.starts, ledger.exits, bench.window()), (u64::MAX, u64::MAX, Some((u32::MAX, u32::MAX))));
+}
+
+#[test]
+fn whoever_finds_an_exit_raises_it_about_the_same_run() {
+    let run = |actions: &[Action]| {
+        actions.iter().find_map(|action| if let Action::Raise(_, run) = action { Some(*run) } else { None })
+    };
+    let mut bench = Bench::up(rules());
+    let ledger = *bench.policy.ledger();
+    let seen = run(&bench.send(exit(CRASH)));
+    assert_eq!(seen, Some(RunStart { moment: ledger.started, stamp: ledger.started_at }));
+    // Killed before the next service has written its claim: what it left is older than the exit.
+    let (_, actions) = successor(ledger, dead(Ended::Unknown), rules());
+    assert_eq!(run(&actions), seen);
+    // And one that is raised late, because only the status told that no command was the cause.
+    let mut bench = Bench::up(rules());
+    bench.command(Command::Kill);
+    assert_eq!(run(&bench.send(exit(Ended::Pending))), None);
+    bench.wait(1.0);
+    assert_eq!(run(&bench.send(Event::StatusKnown(CRASH))), seen);
 }

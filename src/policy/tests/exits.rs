@@ -230,7 +230,8 @@ fn what_an_alarm_tells() {
         window_ends: Stamp(stamp.0 + 60 * SECOND),
         next: Next::RestartNow,
     };
-    assert_eq!(actions[1], Action::Raise(expected), "after the line for the log");
+    let run = RunStart { moment: Some(Moment(1000 * SECOND)), stamp: Stamp(5000 * SECOND) };
+    assert_eq!(actions[1], Action::Raise(expected, run), "after the line for the log");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn short(actions: &[Action]) -> String {
                 Action::Signal(sig) => format!("{sig:?}").to_uppercase(),
                 Action::StartHook(count) => format!("hook{count}"),
                 Action::KillHook => "kill-hook".to_owned(),
-                Action::Raise(alarm) => match alarm.kind {
+                Action::Raise(alarm, _) => match alarm.kind {
                     AlarmKind::Exited => "alarm".to_owned(),
                     AlarmKind::Coredump => "alarm-core".to_owned(),
                     AlarmKind::GaveUp { tries } => format!("alarm-gave-up-{tries}"),
