@@ -1,8 +1,10 @@
 //! `U` in a moment in which something fails for the version that goes on (rules 21.5 and 21.10).
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 
-use crate::common::{Foreground, Pid, Sandbox, alive, process_stat, signal};
+use crate::common::{Foreground, Pid, Sandbox, alive, example, process_stat, signal};
 use crate::traced::strace;
 use crate::upgrade::NEXT;
 
@@ -95,4 +97,57 @@ fn a_usual_conf_that_is_gone_in_the_very_moment_is_told() {
     sandbox.until_warned("supervise.conf is gone; no alarm policy");
     sandbox.until_value("conf_problem", "supervise.conf is gone");
     assert!(alive(service) && sandbox.value("upgrade_problem").is_none());
+}
+
+/// The next version can't use what it was handed, and may have too few descriptors to begin anew.
+#[track_caller]
+fn limited(sandbox: &Sandbox) -> (Pid, Pid) {
+    let supervise = sandbox.start_installed("line starts ready", &[]);
+    let service = sandbox.until_ready();
+    sandbox.install(NEXT);
+    fs::rename(sandbox.installed(), sandbox.path("bin/next")).expect("the sandbox is writable");
+    sandbox.install_program(&example("answer"));
+    sandbox.write("answer", "limited");
+    sandbox.write_control(b"U");
+    sandbox.until_warned("unable to open status/app/lock: Too many open files; until it works");
+    assert!(alive(supervise) && alive(service));
+    (supervise, service)
+}
+
+/// Gives it as many as it may have.
+fn unlimit(pid: Pid) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointers are to a limit of ours, or nothing is asked for or changed.
+    unsafe {
+        assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()), 0);
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_tried_again_until_it_has_begun_anew() {
+    let sandbox = Sandbox::new();
+    let (supervise, service) = limited(&sandbox);
+    unlimit(supervise);
+    has_begun_anew(&sandbox, supervise);
+    sandbox.until_warned("unable to open status/app/lock: Too many open files, at first; it was tried again");
+    assert_eq!(sandbox.warnings().matches("until it works").count(), 1, "once");
+    assert_eq!((sandbox.record().pid, sandbox.read("starts").lines().count()), (Some(service), 1));
+    signal(service, Signal::SIGKILL);
+    sandbox.until_ready_after(service);
+}
+
+#[test]
+fn another_supervise_that_came_meanwhile_is_left_alone() {
+    let sandbox = Sandbox::new();
+    let (supervise, service) = limited(&sandbox);
+    sandbox.start("line starts ready", &[]);
+    let other = sandbox.supervise_pid();
+    assert_ne!(other, supervise);
+    unlimit(supervise);
+    sandbox.until_dead(supervise);
+    sandbox.until_warned(&format!("another supervise holds it: pid {other}; this supervise ends"));
+    assert_eq!((sandbox.supervise_pid(), sandbox.record().pid), (other, Some(service)));
+    assert!(alive(service) && sandbox.read("starts").lines().count() == 1);
 }

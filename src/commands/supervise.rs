@@ -61,7 +61,7 @@ fn begin(arguments: Vec<OsString>) -> Begun {
             return match handed {
                 Handed::Nothing if foreground => {
                     close_on_exec_from(3);
-                    serve(options, Caller::none(), false)
+                    serve(options, Caller::none())
                 }
                 Handed::Nothing => background(options),
                 Handed::This(handed) => match Supervisor::resume(options.clone(), *handed) {
@@ -81,7 +81,11 @@ fn begin(arguments: Vec<OsString>) -> Begun {
 /// service is not to lose its parent: the kernel would continue one that is paused.
 fn begin_anew(options: Options) -> Begun {
     close_from(3); // what it can't use it must not hold: the lock is to be taken anew
-    serve(options, Caller::none(), true)
+    let module = options.module.to_string();
+    match Supervisor::begin_anew(options, |line| say(&format!("supervise: {module}: {line}"))) {
+        Ok(supervisor) => Begun::Supervisor(supervisor, Caller::none()),
+        Err(code) => Begun::Ended(code),
+    }
 }
 
 /// Supervises in a process of its own; the caller's ends once it is known how its start went.
@@ -105,7 +109,7 @@ fn background(options: Options) -> Begun {
             drop(answer);
             let _ = setsid(); // a child that was just forked leads no process group, the one thing that forbids it
             let lets_go = !options.inherit_output;
-            serve(options, Caller::waiting(caller, lets_go), false)
+            serve(options, Caller::waiting(caller, lets_go))
         }
     }
 }
@@ -128,16 +132,10 @@ fn wait_for_answer(options: &Options, answer: &OwnedFd, child: Pid) -> u8 {
     code[0]
 }
 
-/// `anew`: after an upgrade that could not go on where the other version had stopped.
-fn serve(options: Options, mut caller: Caller, anew: bool) -> Begun {
+fn serve(options: Options, mut caller: Caller) -> Begun {
     let module = options.module.to_string();
     match Supervisor::set_up(options) {
-        Ok(mut supervisor) => {
-            if anew {
-                supervisor.has_begun_anew();
-            }
-            Begun::Supervisor(supervisor, caller)
-        }
+        Ok(supervisor) => Begun::Supervisor(supervisor, caller),
         Err(error) => {
             for line in error.lines {
                 say(&format!("supervise: {module}: {line}"));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::exit_code;
 use crate::statusdir::Module;
 
 /// What the command line says, checked and ready to use.
@@ -52,10 +53,17 @@ pub struct StartError {
     pub code: u8,
     /// What to say, a line each.
     pub lines: Vec<String>,
+    /// Another supervise has the status directory.
+    pub(super) is_taken: bool,
 }
 
 impl StartError {
     pub(super) fn new(code: u8, line: impl Into<String>) -> Self {
-        Self { code, lines: vec![line.into()] }
+        Self { code, lines: vec![line.into()], is_taken: false }
+    }
+
+    /// The same start may work later, without anybody doing something else.
+    pub(super) fn may_pass(&self) -> bool {
+        self.code != exit_code::USAGE && !self.is_taken
     }
 }

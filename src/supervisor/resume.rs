@@ -23,11 +23,11 @@ use super::turn::{Supervisor, Troubles};
 use super::upgrade::Upgrade;
 use crate::config::split_words;
 use crate::policy::Policy;
-use crate::statusdir::{Control, Directory, Lock, OkFifo};
+use crate::statusdir::{Control, Directory, Level, Lock, Logs, OkFifo};
 use crate::sys::{self, Pidfd, Signals, Target, kill, why};
 
-/// The kernel had no room for a signalfd, or the conf can't be read: tried again so soon. Without signals supervise could
-/// do nothing, and without a supervise nobody would look after the service.
+/// The kernel had no room for a signalfd, the conf can't be read, or nothing can be begun anew: tried again so soon.
+/// Without signals supervise could do nothing, and without a supervise nobody would look after the service.
 const BEFORE_ANOTHER: Duration = Duration::from_millis(100);
 /// So often the conf is tried: half a second in which an exit would wait is less than a policy that is gone.
 const ATTEMPTS: usize = 6;
@@ -128,6 +128,52 @@ impl Supervisor {
         // A pending SIGCHLD was lost when the signals were brought into a known state, and names may have changed.
         supervisor.woken = sys::Wakeup { child: true, directory: true, ..sys::Wakeup::default() };
         Some(supervisor)
+    }
+}
+
+impl Supervisor {
+    /// Starts after an upgrade whose hand-over is of no use, as after a death of the other version. What the system refuses
+    /// is tried again until it does not: nobody else would look after the service. `say` gets what is said, for who reads
+    /// stderr; the log has it where it can be written.
+    ///
+    /// # Errors
+    /// The exit code, where another supervise has the service by now, or no start will ever work.
+    pub fn begin_anew(mut options: Options, say: impl Fn(&str)) -> Result<Box<Self>, u8> {
+        options.take_over = false; // who has come meanwhile has the service
+        let mut logs = Logs::new(64 << 20, 1); // the conf may not be read yet
+        let mut tell = |level, text: &str| {
+            say(text);
+            if let Ok(dir) = Directory::open(options.module.path()) {
+                logs.line(&dir, sys::now().stamp, level, text);
+            }
+        };
+        let mut refused: Option<String> = None;
+        loop {
+            let error = match Self::set_up(options.clone()) {
+                Ok(mut supervisor) => {
+                    supervisor.has_begun_anew();
+                    supervisor.lines.extend(
+                        refused
+                            .map(|text| Line::warning(format!("{text}, at first; it was tried again, and has begun"))),
+                    );
+                    return Ok(supervisor);
+                }
+                Err(error) => error,
+            };
+            let text = error.lines.join("; ");
+            if !error.may_pass() {
+                tell(Level::Fatal, &format!("no upgrade: {text}; this supervise ends"));
+                return Err(error.code);
+            }
+            if refused.is_none() {
+                tell(
+                    Level::Warning,
+                    &format!("{text}; until it works it is tried again, and nobody supervises meanwhile"),
+                );
+                refused = Some(text);
+            }
+            std::thread::sleep(BEFORE_ANOTHER);
+        }
     }
 }
 

@@ -58,16 +58,14 @@ impl Supervisor {
                 LockError::Held(_) => format!("unable to lock {at}/lock: {error}"),
                 LockError::System(errno) => format!("unable to open {at}/lock: {}", why(*errno)),
             };
-            StartError::new(exit_code::SYSTEM, text)
+            StartError { is_taken: matches!(error, LockError::Held(_)), ..StartError::new(exit_code::SYSTEM, text) }
         })?;
         if let Some(pid) = living_supervise(&dir) {
-            return Err(StartError::new(
-                exit_code::SYSTEM,
-                format!(
-                    "another supervise lives here, though {at}/lock was removed or replaced under it: pid {pid}; \
-                     nothing is started"
-                ),
-            ));
+            let text = format!(
+                "another supervise lives here, though {at}/lock was removed or replaced under it: pid {pid}; \
+                 nothing is started"
+            );
+            return Err(StartError { is_taken: true, ..StartError::new(exit_code::SYSTEM, text) });
         }
         let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
         let (claim, left) = match ClaimFile::open(&dir) {
@@ -257,7 +255,7 @@ fn check(loaded: &Loaded, command: &Result<ServiceCommand, StartError>) -> Resul
     }
     let mut lines = problem_texts(loaded);
     lines.extend_from_slice(missing);
-    Err(StartError { code: exit_code::USAGE, lines })
+    Err(StartError { code: exit_code::USAGE, lines, is_taken: false })
 }
 
 /// A file that is no conf at all has a problem in every line.

@@ -10,11 +10,15 @@
 //! no REASON   says no, for this reason
 //! locked      says yes, after it has taken from its own file the right to be executed
 //! swapped     says yes, after it has put `./junk` in the place of its own file
+//! limited     says yes; executed, it becomes `bin/next` with 5 descriptors at most, and a hand-over that can't be read
 //! ```
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::{fs, io, process, thread, time::Duration};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const YES: &[u8] = b"supervise upgrade 1: yes\n";
 
@@ -25,6 +29,14 @@ fn main() {
     let asked = std::env::args().nth(1).as_deref() == Some("--can-go-on");
     let answer = fs::read_to_string("answer").unwrap_or_default();
     match answer.trim() {
+        "limited" if !asked => {
+            let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is one");
+            setrlimit(Resource::RLIMIT_NOFILE, 5, most).expect("less is allowed");
+            let mut next = process::Command::new("bin/next");
+            next.args(std::env::args_os().skip(1)).env("SUPERVISE_HAND_OVER", format!("2 {}", process::id()));
+            panic!("bin/next: {}", next.exec());
+        }
+        "limited" => say(YES),
         _ if !asked => {
             fs::write("executed", "").expect("the current folder is writable");
             process::exit(98)
