@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::common::{Sandbox, eventually, skip};
+use crate::bad_days::fill;
+use crate::common::{Sandbox, eventually, skip, with_status_on_a_small_disk};
 
 /// One line, taken apart: `[LEVEL] 2026-11-21 01:25:00  text`.
 struct Line {
@@ -291,4 +292,39 @@ fn without_backups_a_log_still_stays_within_its_size() {
     let files = files_of(&sandbox, "supervise.log");
     assert_eq!(files.len(), 1, "{files:?}");
     assert!(files[0].1 <= 2048 + 512, "{files:?}");
+}
+
+#[test]
+fn what_a_full_disk_took_from_a_log_is_counted() {
+    let sandbox = Sandbox::new();
+    with_status_on_a_small_disk(&sandbox, 256, || {
+        sandbox.start("ready", &[]);
+        sandbox.until_ready();
+        sandbox.until_state("up");
+        let filler = fill(&sandbox.path("status"));
+        // Each is a line of 42 bytes, so that these do not all fit into what is left of the last page.
+        const COMMANDS: usize = 200;
+        for number in 0..COMMANDS {
+            let (byte, alarms) = if number % 2 == 0 { (b"s", "no") } else { (b"n", "yes") };
+            sandbox.write_control(byte);
+            sandbox.until_value("alarms", alarms);
+        }
+        fs::remove_file(filler).expect("it is there");
+        sandbox.write_control(b"p");
+        sandbox.until_logged("commands: p");
+        let log = sandbox.log();
+        let (before, behind) =
+            log.split_once(" before this one are lost: No space left on device\n").expect("it is said");
+        let said = before.lines().last().and_then(|line| line.strip_prefix("[NOTICE] ")?.split("  ").nth(1));
+        let lost: usize = said.and_then(|said| said.strip_suffix(" lines")?.parse().ok()).expect("a number");
+        assert!(behind.contains("  commands: p\n") && behind.lines().count() == 1, "{log}");
+        let written = before.lines().filter(|line| line.ends_with("  commands: s") || line.ends_with("  commands: n"));
+        // Of the one that was cut short all but its end may be there.
+        let all = written.count() + lost;
+        assert!((COMMANDS..=COMMANDS + 1).contains(&all) && lost > 50, "{lost} of {COMMANDS} are lost: {log}");
+        assert!(log.lines().all(|line| "[NOTICE] ".starts_with(line) || line.starts_with("[NOTICE] ")), "{log}");
+        sandbox.write_control(b"c");
+        sandbox.until_logged("commands: c");
+        assert_eq!(sandbox.log().matches("lost").count(), 1, "it is said once: {}", sandbox.log());
+    });
 }

@@ -11,7 +11,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::Directory;
 use crate::policy::Stamp;
-use crate::sys::{local_time, lock_exclusively, unlock};
+use crate::sys::{local_time, lock_exclusively, unlock, why};
 use crate::text::printable;
 
 /// How much a line matters.
@@ -39,13 +39,17 @@ struct LogFile {
     name: &'static str,
     /// Kept open, so that a line can be written when no descriptor is left.
     open: Option<OwnedFd>,
+    /// Lines that could not be written since the last one that could be, and why the last of them could not.
+    lost: Option<(u64, Errno)>,
+    /// Of the last one a part was written.
+    is_torn: bool,
 }
 
 impl Logs {
     /// Logs of at most `max_size` bytes each, with so many old ones kept.
     #[must_use]
     pub fn new(max_size: u64, backups: u32) -> Self {
-        let file = |name| LogFile { name, open: None };
+        let file = |name| LogFile { name, open: None, lost: None, is_torn: false };
         Self { notice: file("supervise.log"), problem: file("supervise.log.wf"), max_size, backups }
     }
 
@@ -61,8 +65,27 @@ impl Logs {
         files.into_iter().filter_map(|file| file.open(dir).err().map(|errno| (file.name, errno))).collect()
     }
 
-    /// Writes a line. Where that fails the line is lost, and nothing else.
+    /// Writes a line. Where that fails the line is lost, and nothing else; the next one that can be written stands behind
+    /// one that says how many were.
     pub fn line(&mut self, dir: &Directory, at: Stamp, level: Level, text: &str) {
+        let (lost, told) = match level {
+            Level::Notice => (self.notice.lost, Level::Notice),
+            Level::Warning | Level::Fatal => (self.problem.lost, Level::Warning),
+        };
+        let told = lost.map(|(number, errno)| (number, self.put(dir, at, told, &lost_text(number, errno))));
+        let lost = match told {
+            // Before what was lost is said, nothing is written: it would not stand where it belongs.
+            Some((number, Err(errno))) => Some((number + 1, errno)),
+            Some((_, Ok(()))) | None => self.put(dir, at, level, text).err().map(|errno| (1, errno)),
+        };
+        match level {
+            Level::Notice => self.notice.lost = lost,
+            Level::Warning | Level::Fatal => self.problem.lost = lost,
+        }
+    }
+
+    /// Writes one line.
+    fn put(&mut self, dir: &Directory, at: Stamp, level: Level, text: &str) -> Result<(), Errno> {
         let (file, name) = match level {
             Level::Notice => (&mut self.notice, "NOTICE"),
             Level::Warning => (&mut self.problem, "WARNING"),
@@ -79,23 +102,32 @@ impl Logs {
             time.second,
             printable(text.as_bytes()), // its pieces were made harmless already; this is for what was forgotten
         );
-        file.write(dir, &line, self.max_size, self.backups);
+        file.write(dir, &line, self.max_size, self.backups)
     }
 }
 
+fn lost_text(number: u64, errno: Errno) -> String {
+    let are = if number == 1 { "line before this one is" } else { "lines before this one are" };
+    format!("{number} {are} lost: {}", why(errno))
+}
+
 impl LogFile {
-    fn write(&mut self, dir: &Directory, line: &str, max_size: u64, backups: u32) {
-        if !self.is_in_place(dir) {
-            let _ = self.open(dir); // else the old one, wherever it is now, still takes the line
-        }
+    fn write(&mut self, dir: &Directory, line: &str, max_size: u64, backups: u32) -> Result<(), Errno> {
+        // Where it can't be opened anew the old one, wherever it is now, still takes the line.
+        let opened = if self.is_in_place(dir) { Ok(()) } else { self.open(dir) };
         let size = self.open.as_ref().and_then(|file| fstat(file).ok()).map_or(0, |stat| stat.st_size);
         let size = u64::try_from(size).unwrap_or(0);
         if size > 0 && size + line.len() as u64 > max_size {
             self.rotate_alone(dir, backups);
         }
-        if let Some(file) = self.open.as_ref() {
-            let _ = nix::unistd::write(file.as_fd(), line.as_bytes());
+        let Some(file) = self.open.as_ref() else { return opened };
+        if self.is_torn {
+            nix::unistd::write(file.as_fd(), b"\n")?;
+            self.is_torn = false;
         }
+        let written = nix::unistd::write(file.as_fd(), line.as_bytes())?;
+        self.is_torn = written > 0 && written < line.len();
+        if written == line.len() { Ok(()) } else { Err(Errno::ENOSPC) }
     }
 
     /// supervise and svalarm may find at the same time that a log is full: who has the file's lock renames it, and the
@@ -142,6 +174,7 @@ impl LogFile {
             fchmod(&file, mode)?;
         }
         self.open = Some(file);
+        self.is_torn = false;
         Ok(())
     }
 
