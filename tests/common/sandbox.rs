@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::call::{Foreground, Output};
@@ -52,9 +53,22 @@ impl Deref for Sandbox {
     }
 }
 
+/// A shell starts what it puts into the background (`cargo test &`) with INT and QUIT ignored, nohup(1) with HUP, and
+/// what the tests start would inherit that.
+fn default_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: the default action has no handler that could do anything.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    });
+}
+
 impl Sandbox {
     #[track_caller]
     pub(crate) fn new() -> Self {
+        default_signals();
         let root = tempfile::Builder::new().prefix("supervise-test-").tempdir().expect("a temporary folder");
         let mark = root.path().to_string_lossy().into_owned();
         let work = root.path().join("work");
