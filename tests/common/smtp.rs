@@ -167,8 +167,7 @@ impl Smtp {
                 std::thread::spawn(move || {
                     let now = open.0.fetch_add(1, Ordering::SeqCst) + 1;
                     open.1.fetch_max(now, Ordering::SeqCst);
-                    let _ = converse(stream, &tls, &*script, &mails);
-                    open.0.fetch_sub(1, Ordering::SeqCst);
+                    let _ = converse(stream, &tls, &*script, &mails, Open(open));
                 });
             }
         });
@@ -189,6 +188,15 @@ impl Smtp {
     }
 }
 
+/// A connection that is counted as open for as long as this lives.
+struct Open(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
@@ -197,7 +205,8 @@ fn encrypt(stream: TcpStream, config: &Arc<rustls::ServerConfig>) -> std::io::Re
     Ok(Box::new(rustls::StreamOwned::new(connection, stream)))
 }
 
-fn converse(tcp: TcpStream, tls: &Tls, script: &Script, mails: &Mutex<Vec<Mail>>) -> std::io::Result<()> {
+fn converse(tcp: TcpStream, tls: &Tls, script: &Script, mails: &Mutex<Vec<Mail>>, open: Open) -> std::io::Result<()> {
+    let mut open = Some(open);
     let again = tcp.try_clone()?;
     let mut encrypted = matches!(tls, Tls::Implicit(_));
     let first: Box<dyn Stream> = match tls {
@@ -247,6 +256,10 @@ fn converse(tcp: TcpStream, tls: &Tls, script: &Script, mails: &Mutex<Vec<Mail>>
             // Before the answer: whoever has the answer finds the mail.
             "." if positive => mails.lock().expect("no thread panics").push(mail.clone()),
             _ => {}
+        }
+        // Before the answer, too: whoever has it may let another one connect.
+        if word == "QUIT" {
+            open.take();
         }
         stream.get_mut().write_all(reply.as_bytes())?;
         stream.get_mut().flush()?;
