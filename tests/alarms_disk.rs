@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use crate::alarms_life::svalarms;
 use crate::common::{
@@ -20,16 +20,19 @@ fn fill(sandbox: &Sandbox) -> std::path::PathBuf {
     filler
 }
 
-/// A relay that thinks about its first word until the disk is full, and puts off one of two.
-fn slow_relay() -> Smtp {
+/// A relay that says its first word only while nobody holds the gate, and puts off one of two.
+fn gated_relay() -> (Smtp, Arc<Mutex<()>>) {
     let failures = AtomicUsize::new(0);
-    Smtp::with(Tls::None, move |line| {
-        let bad = line.starts_with("RCPT TO:<late@") && failures.fetch_add(1, Ordering::SeqCst) == 0;
-        match line {
-            "banner" => Some(Answer::After(Duration::from_millis(700))),
-            _ => bad.then_some(Answer::Say("451 later")),
+    let gate = Arc::new(Mutex::new(()));
+    let opened = Arc::clone(&gate);
+    let relay = Smtp::with(Tls::None, move |line| {
+        if line == "banner" {
+            drop(opened.lock());
         }
-    })
+        let bad = line.starts_with("RCPT TO:<late@") && failures.fetch_add(1, Ordering::SeqCst) == 0;
+        bad.then_some(Answer::Say("451 later"))
+    });
+    (relay, gate)
 }
 
 fn to_two(relay: &Smtp) -> String {
@@ -40,19 +43,23 @@ fn to_two(relay: &Smtp) -> String {
 /// What svalarm can't note it keeps in mind, and nobody gets a second copy.
 #[test]
 fn on_a_full_disk_everybody_gets_one_copy() {
-    let relay = slow_relay();
+    let (relay, gate) = gated_relay();
     let sandbox = Sandbox::new();
     sandbox.write_conf(&to_two(&relay));
     with_status_on_a_small_disk(&sandbox, 256, || {
+        let held = gate.lock();
         crash(&sandbox, "exit 3", &[]);
         eventually(&sandbox, "an attempt is under way", || relay.connections() > 0);
         let filler = fill(&sandbox);
+        drop(held);
         eventually(&sandbox, "one copy arrives", || relay.mails().len() == 1);
         eventually(&sandbox, "no copy is on its way", || sandbox.processes().len() == 3);
         // It does not end with what only it knows: it is the same one that asks again.
         let stays = svalarms(&sandbox)[0];
+        let held = gate.lock();
         after_a_delay(&sandbox, "the other one is asked again", || relay.connections() == 3);
         assert_eq!(svalarms(&sandbox), [stays]);
+        drop(held);
         eventually(&sandbox, "the other one has it", || relay.mails().len() == 2);
         fs::remove_file(filler).expect("it is there");
         eventually(&sandbox, "the spool is empty", || sandbox.alarms().is_empty());
@@ -68,10 +75,11 @@ fn as_pid_1_on_a_full_disk_everybody_gets_one_copy() {
     if !is_root() {
         return skip("only root can make a PID namespace");
     }
-    let relay = slow_relay();
+    let (relay, gate) = gated_relay();
     let sandbox = Sandbox::new();
     sandbox.write_conf(&to_two(&relay));
     with_status_on_a_small_disk(&sandbox, 256, || {
+        let held = gate.lock();
         let mut command = sandbox.program("unshare");
         command.args(["-pf", "--mount-proc"]).arg(supervise_program());
         command.args(["--foreground", "-p", "status/app", "-f", "./service from 1 runs line runs exit 3"]);
@@ -81,6 +89,7 @@ fn as_pid_1_on_a_full_disk_everybody_gets_one_copy() {
             return skip(&supervise.stderr());
         }
         let filler = fill(&sandbox);
+        drop(held);
         after_a_delay(&sandbox, "both have it", || relay.mails().len() == 2);
         fs::remove_file(filler).expect("it is there");
         eventually(&sandbox, "the spool is empty", || sandbox.alarms().is_empty());
@@ -93,14 +102,16 @@ fn as_pid_1_on_a_full_disk_everybody_gets_one_copy() {
 /// One that is to end says that it forgets something.
 #[test]
 fn what_once_can_not_note_it_says() {
-    let relay = slow_relay();
+    let (relay, gate) = gated_relay();
     let sandbox = Sandbox::new();
     with_status_on_a_small_disk(&sandbox, 256, || {
         let lines = format!("To: ops@example.org\n{}", to("late@example.org", relay.port));
         let id = store(&sandbox, 1, &lines);
+        let held = gate.lock();
         let once = sandbox.spawn(svalarm(&sandbox, &["--once"]));
         eventually(&sandbox, "an attempt is under way", || relay.connections() > 0);
         let filler = fill(&sandbox);
+        drop(held);
         once.wait().expect_code(111).expect_stderr(&["what became of 1 alarm could not be noted"]);
         fs::remove_file(filler).expect("it is there");
         // One that finds room again while it tries has nothing to say.
