@@ -6,13 +6,13 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 
 use crate::common::{
-    Foreground, Output, Pid, Sandbox, alive, eventually, process_stat, service_program, signal, skip, supervise_program,
+    Foreground, Output, Pid, Sandbox, alive, eventually, process_stat, service_program, signal, supervise_program,
 };
 
 #[test]
@@ -83,18 +83,17 @@ fn a_second_supervise_in_the_foreground_is_refused_too() {
 fn a_lock_that_is_let_go_within_a_second_is_waited_for() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.status_path()).expect("the sandbox is writable");
-    let file = File::create(sandbox.file("lock")).expect("the sandbox is writable");
-    let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("nobody else has it");
-    let began = Instant::now();
-    let supervise = sandbox.foreground(&["-p", "status/app", "-f", "./service ready"]);
-    eventually(&sandbox, "it tries for the lock", || !sandbox.lock_holders().is_empty());
-    drop(held);
-    let waited = began.elapsed();
-    let output = supervise.wait();
-    if output.code == Some(111) && waited > Duration::from_millis(900) {
-        return skip("the machine is too busy to let go of the lock in time");
-    }
-    output.expect_code(0);
+    let attempt = || {
+        let file = File::create(sandbox.file("lock")).expect("the sandbox is writable");
+        let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("nobody else has it");
+        let mut supervise = sandbox.foreground(&["-p", "status/app", "-f", "./service ready"]);
+        eventually(&sandbox, "it tries for the lock", || !sandbox.lock_holders().is_empty() || !supervise.runs());
+        drop(held);
+        supervise.wait()
+    };
+    // On a busy machine it may not run again before its second is over.
+    let output = (0..4).map(|_| attempt()).find(|output| output.code != Some(111));
+    output.unwrap_or_else(attempt).expect_code(0);
     sandbox.until_ready();
 }
 
