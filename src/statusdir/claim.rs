@@ -182,7 +182,8 @@ impl Claim {
             debts: Vec::new(),
         };
         let mut expected_sum = None;
-        for line in text.lines() {
+        // A CR before the end of a line is part of it.
+        for line in text.split('\n') {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             if word == "sum" {
                 expected_sum = rest.parse().ok();

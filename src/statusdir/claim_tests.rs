@@ -119,6 +119,12 @@ fn an_id_is_no_path() {
 }
 
 #[test]
+fn a_line_is_kept_to_its_end() {
+    let claim = Claim { boot: "0f5f5b9e\r\r".to_owned(), ..full_claim() };
+    assert_eq!(Claim::decode(&claim.encode().bytes().concat()), Some(claim));
+}
+
+#[test]
 fn an_empty_or_short_file_says_nothing() {
     assert_eq!(Claim::decode(b""), None);
     assert_eq!(Claim::decode(b"supervise claim 1\n\nend\n"), None);
