@@ -190,7 +190,12 @@ fn an_upgrade_that_can_not_open_the_claim_has_it_all_the_same() {
     let second = sandbox.until_ready_after(first);
     sandbox.until_claimed(second);
     assert!(sandbox.read("trace").contains("(INJECTED)"), "{}", sandbox.read("trace"));
-    assert_eq!(sandbox.warnings(), "");
+    let warnings = sandbox.warnings();
+    assert!(
+        warnings.contains("unable to open status/app/claim: Read-only file system; it is written further"),
+        "{warnings}"
+    );
+    assert_eq!(warnings.lines().count(), 1, "{warnings}");
     signal(strace.pid(), Signal::SIGINT);
     strace.wait();
     sandbox.kill_supervise();

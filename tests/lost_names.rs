@@ -4,7 +4,8 @@ use std::fs::{self, File};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Sandbox, alive, is_root, signal, skip};
+use crate::common::{Sandbox, alive, is_root, signal, skip, supervise_program};
+use crate::traced::can_trace;
 
 /// The name is replaced in one step, so there is no moment in which it is free; or it is removed.
 fn lose(sandbox: &Sandbox, name: &str, replaced: bool) {
@@ -45,6 +46,28 @@ fn no_second_supervise_is_started_where_the_lock_of_one_that_lives_was_removed_o
         assert_eq!((sandbox.service_pid(), sandbox.value("adopted").as_deref()), (Some(service), Some("yes")));
         assert!(alive(service) && sandbox.read("starts").lines().count() == 1);
     }
+}
+
+#[test]
+fn a_start_that_can_not_tell_if_another_supervise_lives_says_so() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    let service = sandbox.until_ready();
+    sandbox.kill_supervise();
+    if !can_trace(&sandbox) {
+        return;
+    }
+    let mut command = sandbox.program("strace");
+    command.args(["-o", "trace", "-P", "state", "-e", "inject=openat:error=EMFILE:when=1"]).arg(supervise_program());
+    command.args(["--foreground", "-p", "status/app", "-f", "./service ready"]);
+    let strace = sandbox.spawn(command);
+    sandbox.until_warned(
+        "unable to see if another supervise lives here, whose status/app/lock was removed: Too many open",
+    );
+    sandbox.until_value("adopted", "yes");
+    assert_eq!(sandbox.service_pid(), Some(service));
+    sandbox.write_control(b"dx");
+    strace.wait();
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Who holds `lock`, and what else a process has open: as the kernel tells it of each descriptor.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::Pid;
 
 use super::Directory;
@@ -42,10 +43,42 @@ pub fn holds_lock(pid: Pid, dir: &Directory) -> bool {
     descriptors(pid, dir, "lock").any(|number| has_lock(pid, &number))
 }
 
-/// Whether a process has the file of this name open.
-#[must_use]
-pub fn has_open(pid: Pid, dir: &Directory, name: &str) -> bool {
-    descriptors(pid, dir, name).next().is_some()
+/// Whether a process has the file of this name open. One that is gone has nothing open, nor, as far as we know, has one
+/// whose descriptors we may not see.
+///
+/// # Errors
+/// It can't be told: the file, the descriptors or what one of them stands for can't be looked at.
+pub fn has_open(pid: Pid, dir: &Directory, name: &str) -> Result<bool, Errno> {
+    let there = match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => return Ok(false),
+        other => other?,
+    };
+    let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Err(error) if is_gone(&error) || error.kind() == ErrorKind::PermissionDenied => return Ok(false),
+        other => other.map_err(|error| errno(&error))?,
+    };
+    let mut unknown = Ok(false);
+    for entry in entries {
+        match entry.and_then(|entry| fs::metadata(entry.path())) {
+            Ok(open) if is_same(&open, &there) => return Ok(true),
+            Ok(_) => {}
+            Err(error) if is_gone(&error) => {} // closed meanwhile
+            Err(error) => unknown = Err(errno(&error)),
+        }
+    }
+    unknown
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(errno(error), Errno::ENOENT | Errno::ESRCH)
+}
+
+fn is_same(open: &fs::Metadata, there: &FileStat) -> bool {
+    (open.dev(), open.ino()) == (there.st_dev, there.st_ino)
 }
 
 /// The descriptors of a process that stand for the file of this name.
@@ -53,9 +86,8 @@ fn descriptors(pid: Pid, dir: &Directory, name: &str) -> impl Iterator<Item = St
     let there = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
     let entries = there.and_then(|_| fs::read_dir(format!("/proc/{pid}/fd")).ok()).into_iter().flatten().flatten();
     entries.filter_map(move |entry| {
-        let (open, there) = (fs::metadata(entry.path()).ok()?, there?);
-        let is_it = (open.dev(), open.ino()) == (there.st_dev, there.st_ino);
-        is_it.then(|| entry.file_name().to_string_lossy().into_owned())
+        let open = fs::metadata(entry.path()).ok()?;
+        is_same(&open, &there?).then(|| entry.file_name().to_string_lossy().into_owned())
     })
 }
 
@@ -85,8 +117,8 @@ mod tests {
         assert_eq!((lock_is_held(&dir), lock_holders(&dir)), (Ok(true), vec![Pid::this()]));
         drop(second);
         assert_eq!((lock_is_held(&dir), lock_holders(&dir)), (Ok(false), vec![]));
-        assert!(has_open(Pid::this(), &dir, "lock"));
+        assert_eq!(has_open(Pid::this(), &dir, "lock"), Ok(true));
         drop(first);
-        assert!(!has_open(Pid::this(), &dir, "lock"));
+        assert_eq!(has_open(Pid::this(), &dir, "lock"), Ok(false));
     }
 }

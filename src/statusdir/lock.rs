@@ -121,23 +121,30 @@ fn listed(stat: &FileStat) -> Option<u32> {
 fn holder(directory: &Directory, file: &OwnedFd) -> Option<u32> {
     let stat = fstat(file).ok()?;
     // Some file systems have another device number in that list: ask whom the long record names.
-    listed(&stat).or_else(|| named(directory).filter(|&pid| has_open(pid, directory, "lock")).map(as_number))
+    let named = || named(directory).ok()?.filter(|&pid| has_open(pid, directory, "lock") == Ok(true));
+    listed(&stat).or_else(|| named().map(as_number))
 }
 
-/// The supervise that the long record names.
-fn named(directory: &Directory) -> Option<Pid> {
-    let state = directory.read("state", STATE_LIMIT).ok()?;
+/// The supervise that the long record names, if there is a record.
+fn named(directory: &Directory) -> Result<Option<Pid>, Errno> {
+    let state = match directory.read("state", STATE_LIMIT) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => other?,
+    };
     let state = String::from_utf8_lossy(&state);
-    let pid: i32 = state.lines().find_map(|line| line.strip_prefix("supervise : "))?.parse().ok()?;
-    (pid > 0).then(|| Pid::from_raw(pid))
+    let pid = state.lines().find_map(|line| line.strip_prefix("supervise : ")?.parse().ok());
+    Ok(pid.filter(|&pid| pid > 0).map(Pid::from_raw))
 }
 
 /// Another supervise that lives on this directory, though somebody removed or replaced its lock: the one that the long
-/// record names, if it has files of the directory open. Where its descriptors may not be seen it is not known.
-#[must_use]
-pub fn living_supervise(directory: &Directory) -> Option<u32> {
-    let pid = named(directory).filter(|&pid| pid != Pid::this())?;
-    ["ok", "claim"].iter().any(|name| has_open(pid, directory, name)).then(|| as_number(pid))
+/// record names, if it has files of the directory open. One whose descriptors may not be seen counts as none.
+///
+/// # Errors
+/// It can't be told: the record can't be read, or what that process has open can't be looked at.
+pub fn living_supervise(directory: &Directory) -> Result<Option<u32>, Errno> {
+    let Some(pid) = named(directory)?.filter(|&pid| pid != Pid::this()) else { return Ok(None) };
+    let lives = has_open(pid, directory, "ok")? || has_open(pid, directory, "claim")?;
+    Ok(lives.then(|| as_number(pid)))
 }
 
 fn as_number(pid: Pid) -> u32 {

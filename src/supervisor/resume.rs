@@ -88,7 +88,15 @@ impl Supervisor {
         let mut troubles = Troubles::default();
         // By its name, in case that is another file by now. The one that was open is good enough.
         let claim = match (ClaimFile::open(&dir), claim) {
-            (Ok((file, _)), _) | (Err(_), Some(file)) => Ok(file),
+            (Ok((file, _)), _) => Ok(file),
+            (Err(failed), Some(file)) => {
+                lines.push(Line::warning(format!(
+                    "unable to open {at}/claim: {}; it is written further where it was open, and a successor finds it if \
+                     that is still the same file",
+                    why(failed.errno())
+                )));
+                Ok(file)
+            }
             (Err(failed), None) => Err(failed.errno()),
         };
         // Made anew, it needs room.

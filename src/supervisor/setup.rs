@@ -60,14 +60,21 @@ impl Supervisor {
             };
             StartError { is_taken: matches!(error, LockError::Held(_)), ..StartError::new(exit_code::SYSTEM, text) }
         })?;
-        if let Some(pid) = living_supervise(&dir) {
-            let text = format!(
-                "another supervise lives here, though {at}/lock was removed or replaced under it: pid {pid}; \
-                 nothing is started"
-            );
-            return Err(StartError { is_taken: true, ..StartError::new(exit_code::SYSTEM, text) });
-        }
         let mut lines: Vec<Line> = options.warnings.iter().map(Line::warning).collect();
+        match living_supervise(&dir) {
+            Ok(None) => {}
+            Ok(Some(pid)) => {
+                let text = format!(
+                    "another supervise lives here, though {at}/lock was removed or replaced under it: pid {pid}; \
+                     nothing is started"
+                );
+                return Err(StartError { is_taken: true, ..StartError::new(exit_code::SYSTEM, text) });
+            }
+            Err(errno) => lines.push(Line::warning(format!(
+                "unable to see if another supervise lives here, whose {at}/lock was removed: {}; this one goes on",
+                why(errno)
+            ))),
+        }
         let (claim, left) = match ClaimFile::open(&dir) {
             Ok((file, left)) => (Some(file), left),
             Err(OpenFailed::NotMade(errno)) => {

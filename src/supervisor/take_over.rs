@@ -169,7 +169,8 @@ impl<'a> Holder<'a> {
             return Err("it does not hold the lock any more".to_owned());
         }
         let record = classic::record(self.dir)?.ok_or("there is no status record that can be read")?;
-        let is_ours = has_open(self.pid(), self.dir, "claim");
+        let is_ours = has_open(self.pid(), self.dir, "claim")
+            .map_err(|errno| format!("unable to see what pid {} has open: {}", self.pid(), why(errno)))?;
         let left = ClaimFile::read(self.dir).map_err(|errno| format!("unable to read the claim: {}", why(errno)))?;
         let old = match left {
             Left::Claim(claim) => Some(*claim),
