@@ -76,7 +76,7 @@ const BY_NAME: &[c_long] = &[
     libc::SYS_execveat,
 ];
 
-/// The name of the file that a call is about, as far as it is about one; of fcntl(2) also what is asked for.
+/// The name of the file that a call is about, as far as it is about one.
 pub(crate) fn object(pid: Pid, kind: c_long, arguments: &[u64; 6]) -> String {
     let link = |number: u64| {
         let path = format!("/proc/{pid}/fd/{number}");
@@ -98,8 +98,6 @@ pub(crate) fn object(pid: Pid, kind: c_long, arguments: &[u64; 6]) -> String {
     }
     match (kind, i32::try_from(arguments[1])) {
         (libc::SYS_pidfd_send_signal, Ok(signal)) => format!("signal {signal}"),
-        (libc::SYS_fcntl, Ok(libc::F_GETFD)) => "F_GETFD".to_owned(),
-        (libc::SYS_fcntl, Ok(what)) => format!("{} {what}", link(arguments[0])),
         _ => link(arguments[0]),
     }
 }

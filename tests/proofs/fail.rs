@@ -48,7 +48,7 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
     let mut again = false;
     world.wait("the scenario ends, in spite of it", || {
         let seen = tracer.seen();
-        if seen.struck.is_some() {
+        if seen.struck().is_some() {
             first.get_or_insert_with(Instant::now);
         }
         let lasts = which == Which::All && first.is_some_and(|first| first.elapsed() < WHILE);
@@ -57,7 +57,7 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
         if lasts && !refused {
             return false;
         }
-        let struck = seen.struck.is_some();
+        let struck = seen.struck().is_some();
         drop(seen);
         if struck && which == Which::All {
             tracer.relent();
@@ -77,7 +77,7 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
     tracer.end();
     let seen = tracer.seen();
     assert_eq!(seen.trouble, None, "seen before a system call");
-    let Some(strike) = &seen.struck else {
+    let Some(strike) = seen.struck() else {
         return if seen.cannot_happen { Outcome::CannotHappen } else { Outcome::NotReached };
     };
     world.check_caller(&seen);
@@ -90,17 +90,20 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
     // Whom it asked if an upgrade is possible may answer too late: supervise has ended as it was told meanwhile.
     let is_asked = scenario.upgrades() && process > world.supervise_number();
     let too_late = is_asked && scenario.begin == Begin::Attach && seen.processes[world.supervise_number()].gone;
-    let harmless = is_harmless(strike, errno, process > world.supervise_number())
-        || too_late
-        || again
-        || seen.struck_beginning
-        || seen.struck_log;
+    let in_child = process > world.supervise_number();
+    let harmful = || seen.strikes.iter().filter(|strike| !is_harmless(strike, errno, in_child));
+    // Nothing can be said while no log can be written, and it is not said again.
+    let speechless =
+        kind == libc::SYS_write && seen.strikes.iter().any(|strike| strike.object.starts_with("supervise.log"));
+    let harmless = harmful().next().is_none() || too_late || again || speechless;
     let refused_start = FATAL.contains(&kind) && said.iter().any(|line| line.contains("[FATAL]"));
     if !harmless && !refused_start {
-        let what = format!("something is said of {} {}: {errno:?}", calls::name(kind), strike.object);
+        let objects: Vec<&str> = harmful().map(|strike| strike.object.as_str()).collect();
+        let what = format!("something is said of {} {objects:?}: {errno:?}", calls::name(kind));
         world.wait(&what, || is_news(&world.said(), usual));
     }
-    if scenario.begin == Begin::Attach && !seen.struck_beginning {
+    let struck_beginning = seen.strikes.iter().any(|strike| strike.beginning);
+    if scenario.begin == Begin::Attach && !struck_beginning {
         let gave_up = || {
             let state = world.sandbox.value("state");
             state.as_deref() == Some("gave-up") || world.sandbox.warnings().contains("exited itself")
@@ -140,7 +143,7 @@ fn is_news(said: &[String], usual: &[String]) -> bool {
 }
 
 fn is_about_conf(seen: &Seen) -> bool {
-    seen.struck.as_ref().is_some_and(|strike| strike.object.contains("supervise.conf"))
+    seen.struck().is_some_and(|strike| strike.object.ends_with("supervise.conf"))
 }
 
 /// All failures of a scenario.

@@ -1,11 +1,10 @@
 //! Runs many independent jobs on a few threads, for as long as there is time, and counts what became of them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-use crate::random::Random;
 
 /// What became of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,30 +43,34 @@ impl Tally {
     }
 }
 
-/// So many threads, and no more time than this.
+/// So many threads, and no more time and jobs than this.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) threads: usize,
     pub(crate) time: Option<Duration>,
-    /// Which jobs come first where there is not the time for all of them.
+    /// No more jobs than this.
+    pub(crate) count: Option<usize>,
+    /// Which jobs come first where not all of them are done.
     pub(crate) seed: u64,
 }
 
 /// Runs the jobs of so many scenarios.
 pub(crate) fn run(mut jobs: Vec<Job<'_>>, scenarios: usize, limits: Limits) -> Vec<Tally> {
-    if limits.time.is_some() {
-        let mut random = Random::new(limits.seed);
-        for place in (1..jobs.len()).rev() {
-            let other = usize::try_from(random.below(place as u64 + 1)).unwrap_or(0);
-            jobs.swap(place, other);
-        }
+    if limits.time.is_some() || limits.count.is_some() {
+        // By their names, so that one job more or less changes nothing for the others.
+        jobs.sort_by_cached_key(|job| {
+            let mut hasher = DefaultHasher::new();
+            (limits.seed, &job.name).hash(&mut hasher);
+            hasher.finish()
+        });
     }
     let begun = Instant::now();
     let tallies = Mutex::new(vec![Tally::default(); scenarios]);
     each(jobs.len(), limits.threads, |number| {
         let job = &jobs[number];
         let in_time = limits.time.is_none_or(|time| begun.elapsed() < time);
-        let outcome = in_time.then(|| catch_unwind(AssertUnwindSafe(&job.run)));
+        let is_one = limits.count.is_none_or(|count| number < count);
+        let outcome = (in_time && is_one).then(|| catch_unwind(AssertUnwindSafe(&job.run)));
         let mut tallies = tallies.lock().expect("nobody panics with it");
         let tally = &mut tallies[job.scenario];
         match outcome {

@@ -39,14 +39,14 @@ pub(crate) fn watch(scenario: &Scenario) -> Watched {
 /// What a plan that was carried out for this process means to the world.
 pub(crate) fn after(world: &World<'_>, seen: &Seen, process: Option<usize>) -> After {
     let supervise = world.supervise_number();
-    let struck = seen.struck.is_some();
+    let struck = seen.struck().is_some();
     let is_service = struck && process.is_some_and(|process| is_service(world, seen, process));
     After {
         struck,
         supervise_struck: struck && process == Some(supervise),
         service_struck: is_service,
         without_conf: false,
-        turn_ended: seen.struck.as_ref().is_some_and(|strike| strike.turn_ended),
+        turn_ended: seen.struck().is_some_and(|strike| strike.turn_ended),
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn kill(scenario: &Scenario, process: usize, call: usize) -> bool {
     world.wait("it is killed, or the scenario ends", || {
         let seen = tracer.seen();
         let others_gone = |supervise| seen.processes.iter().enumerate().all(|(n, other)| n == supervise || other.gone);
-        match seen.struck {
+        match seen.struck() {
             // What the dead one has forked goes on to its exec, or to the end of its pipe.
             Some(_) if process == world.supervise_number() => seen.processes[process].gone && others_gone(process),
             Some(_) => world.is_quiet(&seen),
@@ -90,7 +90,7 @@ pub(crate) fn kill(scenario: &Scenario, process: usize, call: usize) -> bool {
     assert_eq!(seen.trouble, None, "seen before a system call");
     world.check_caller(&seen);
     world.check(&after(&world, &seen, Some(process)));
-    seen.struck.is_some()
+    seen.struck().is_some()
 }
 
 /// All points of a scenario, and a few more.

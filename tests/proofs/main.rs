@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! cargo build --example service
-//! cargo test --test proofs -- kill  [--scenario TEXT] [--threads N] [--limit SECONDS] [--seed N]
-//! cargo test --test proofs -- fail  [--scenario TEXT] [--threads N] [--limit SECONDS] [--seed N]
+//! cargo test --test proofs -- kill  [--scenario TEXT] [--threads N] [--limit SECONDS] [--count N] [--seed N]
+//! cargo test --test proofs -- fail  [--scenario TEXT] [--threads N] [--limit SECONDS] [--count N] [--seed N]
 //! cargo test --test proofs -- chaos [--rounds N] [--seed N]
 //! ```
 //!
 //! `--scenario`: only those with this text in their name; `--without` (also several times): none with it; `--job`: the same
-//! of what is done in them. `--limit`: as many as fit in, chosen by `--seed`.
+//! of what is done in them. `--limit`: as many as fit in; `--count`: so many; chosen by `--seed`, the same for the same.
 
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 #[path = "../common/mod.rs"]
@@ -53,7 +53,7 @@ fn read() -> Result<Asked, String> {
     let mut words = std::env::args().skip(1);
     let what = words.next().ok_or("kill, fail or chaos?")?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let limits = Limits { threads: 8, time: None, seed: now.as_secs() };
+    let limits = Limits { threads: 8, time: None, count: None, seed: now.as_secs() };
     let mut asked =
         Asked { what, scenario: String::new(), without: Vec::new(), job: String::new(), rounds: 500, limits };
     while let Some(word) = words.next() {
@@ -65,6 +65,7 @@ fn read() -> Result<Asked, String> {
             "--job" => asked.job = value,
             "--threads" => asked.limits.threads = usize::try_from(number()?).unwrap_or(1),
             "--limit" => asked.limits.time = Some(Duration::from_secs(number()?)),
+            "--count" => asked.limits.count = Some(usize::try_from(number()?).unwrap_or(usize::MAX)),
             "--rounds" => asked.rounds = number()?,
             "--seed" => asked.limits.seed = number()?,
             _ => return Err(format!("{word} is not known")),

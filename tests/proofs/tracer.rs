@@ -67,12 +67,8 @@ pub(crate) struct Traced {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) processes: Vec<Traced>,
-    /// The call at which the plan was carried out.
-    pub(crate) struck: Option<Strike>,
-    /// It was at a log, in which nothing could be said then.
-    pub(crate) struck_log: bool,
-    /// It was while a program that was executed had not begun yet.
-    pub(crate) struck_beginning: bool,
+    /// The calls at which the plan was carried out, but for those that differ in nothing from an earlier one.
+    pub(crate) strikes: Vec<Strike>,
     /// The exit code of a program that was started; `None` inside: a signal ended it.
     pub(crate) exit: Option<Option<i32>>,
     relented: bool,
@@ -82,8 +78,15 @@ pub(crate) struct Seen {
     pub(crate) trouble: Option<String>,
 }
 
-/// The first time that a plan was carried out.
-#[derive(Clone, Debug)]
+impl Seen {
+    /// The first call at which the plan was carried out.
+    pub(crate) fn struck(&self) -> Option<&Strike> {
+        self.strikes.first()
+    }
+}
+
+/// One time that a plan was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Strike {
     pub(crate) kind: c_long,
     /// The file that the call was about.
@@ -91,6 +94,8 @@ pub(crate) struct Strike {
     pub(crate) turn_ended: bool,
     /// So many processes had ended by then.
     pub(crate) ended: usize,
+    /// The program that was executed had not begun yet.
+    pub(crate) beginning: bool,
 }
 
 /// Looks at the world before every call; the answer is what is wrong with it.
@@ -360,10 +365,9 @@ impl Pump {
             seen.cannot_happen = true;
             return true;
         }
-        seen.struck_beginning |= process.beginning;
-        seen.struck_log |= object.starts_with("supervise.log");
-        if seen.struck.is_none() {
-            seen.struck = Some(Strike { kind, object, turn_ended: process.turn_ended, ended });
+        let strike = Strike { kind, object, turn_ended: process.turn_ended, ended, beginning: process.beginning };
+        if !seen.strikes.contains(&strike) {
+            seen.strikes.push(strike);
         }
         if let Plan::Kill { .. } = self.plan {
             let _ = kill(pid, Signal::SIGKILL); // the call is not made any more
