@@ -334,3 +334,25 @@ fn check_takes_a_status_directory_and_makes_none() {
     assert!(!sandbox.path("status").exists());
     assert!(output.stdout.contains("app"), "{output:#?}");
 }
+
+#[test]
+fn check_names_the_programs_that_no_alarm_could_reach() {
+    let sandbox = Sandbox::new();
+    sandbox.write("text", "no program\n");
+    sandbox.write_conf(
+        "[global]\nalarm_exec : ./missing 'a b'\n[web]\ngsm_command : no-such-gsm -q\nalarm_exec : ./text\n[app]\n\
+         alarm_exec : ./service note it\ngsm_command : sh -c true\n",
+    );
+    let output = sandbox.background(&["--check", "-F", "supervise.conf"]).expect_code(100);
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "supervise.conf:2: alarm_exec: ./missing: No such file or directory, so nobody gets an alarm by it (warning)",
+            "supervise.conf:4: gsm_command: no-such-gsm: there is no such program in PATH, so nobody gets an alarm by it \
+             (warning)",
+            "supervise.conf:5: alarm_exec: ./text: Permission denied, so nobody gets an alarm by it (warning)",
+            "supervise: supervise.conf: 3 problems, 0 of them would refuse a start",
+        ]
+    );
+}

@@ -1,11 +1,15 @@
 //! `supervise --check`: what every module gets from a conf, and everything that is wrong with it.
 
+use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 
 use crate::config::{self, Severity};
 use crate::statusdir::Module;
-use crate::sys::why_io;
+use crate::sys::{why, why_io};
 use crate::text::escape;
 
 /// Prints what was found. The answer: nothing is wrong.
@@ -48,10 +52,31 @@ pub(super) fn check(
         };
         writeln!(err, "{name}:{problem} ({kind})")?;
     }
-    let count = conf.problems().len();
+    let mut count = conf.problems().len();
+    for (line, key, program) in conf.alarm_programs() {
+        if let Some(wrong) = cannot_run(&program) {
+            let program = escape(program.as_encoded_bytes());
+            writeln!(err, "{name}:{line}: {key}: {program}: {wrong}, so nobody gets an alarm by it (warning)")?;
+            count += 1;
+        }
+    }
     if count > 0 {
         let problems = if count == 1 { "problem" } else { "problems" };
         writeln!(err, "supervise: {name}: {count} {problems}, {refused} of them would refuse a start")?;
     }
     Ok(count == 0)
+}
+
+/// Why a program could not be run from here; `None`: it could. One without a slash is looked for in PATH.
+fn cannot_run(program: &OsStr) -> Option<String> {
+    let runs = |path: &Path| {
+        access(path, AccessFlags::X_OK)?;
+        if path.is_dir() { Err(Errno::EISDIR) } else { Ok(()) }
+    };
+    if program.as_encoded_bytes().contains(&b'/') {
+        return runs(Path::new(program)).err().map(why);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder: PathBuf| runs(&folder.join(program)).is_ok());
+    (!is_there).then(|| "there is no such program in PATH".to_owned())
 }

@@ -1,6 +1,7 @@
 //! A parsed supervise.conf, and what each module gets from it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use super::keys::Key;
 use super::problem::{Problem, Severity};
@@ -101,6 +102,15 @@ impl Conf {
         let problems = self.problems.iter().zip(&self.owners);
         let problems = problems.filter(|(problem, owner)| concerns(problem, **owner));
         Resolved { settings, problems: problems.map(|(problem, _)| problem.clone()).collect() }
+    }
+
+    /// The programs that are to get alarms, each with its line and key, in file order by section.
+    pub fn alarm_programs(&self) -> impl Iterator<Item = (usize, &'static str, OsString)> {
+        self.sections.iter().flat_map(|section| &section.items).filter_map(|item| {
+            let settings = item.alone();
+            let words = settings.alarm_exec.or(settings.gsm_command)?;
+            Some((item.line, item.key.name, words.into_iter().next()?))
+        })
     }
 
     pub(super) fn items(&self, section: Option<usize>) -> &[Item] {

@@ -104,12 +104,8 @@ pub fn parse_transport(text: &str) -> Result<Transport, String> {
     }
     let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
     let kinds = [Security::Plain, Security::StartTls, Security::Tls];
-    let Some(security) = kinds.into_iter().find(|kind| kind.scheme() == scheme) else {
-        let scheme = scheme.split([':', '@']).next().unwrap_or_default();
-        return Err(format!(
-            "{} is none of sendmail, sendmail:PATH, smtp://HOST, smtp+starttls://HOST, smtps://HOST, none",
-            shown(scheme.as_bytes())
-        ));
+    let Some(security) = kinds.into_iter().find(|kind| text.contains("://") && kind.scheme() == scheme) else {
+        return Err(what_is_meant(text));
     };
     // The last @, since a user is often a mail address.
     let (user, relay) = match rest.rsplit_once('@') {
@@ -119,6 +115,31 @@ pub fn parse_transport(text: &str) -> Result<Transport, String> {
     let (host, port) = host_and_port(relay)?;
     let port = port.unwrap_or(security.default_port());
     Ok(Transport::Smtp { security, user, host: host.to_owned(), port })
+}
+
+/// What is wrong with a text that is no transport, and what is right. Only its first word is repeated: behind a user stands
+/// what could be a password.
+fn what_is_meant(text: &str) -> String {
+    const WORDS: [&str; 5] = ["sendmail", "smtp", "smtp+starttls", "smtps", "none"];
+    let end = text.find([':', '@', '/', '\\', '=', ' ', '\t']).unwrap_or(text.len());
+    let small = text[..end].to_ascii_lowercase();
+    let near = WORDS.into_iter().map(|word| (strsim::osa_distance(word, &small), word)).min();
+    let hint = match near {
+        _ if text.starts_with('/') => "; a program is named as in sendmail:/usr/sbin/sendmail".to_owned(),
+        Some((0, "none")) => return "none is written in small letters, and nothing stands behind it".to_owned(),
+        Some((0, "sendmail")) => {
+            return "behind sendmail stands nothing, or a colon and an absolute path, as in sendmail:/usr/sbin/sendmail"
+                .to_owned();
+        }
+        Some((0, scheme)) => return format!("a relay is named as in {scheme}://HOST, in small letters and with ://"),
+        Some((1, "sendmail" | "none")) => format!("; is {} meant?", near.map_or("", |(_, word)| word)),
+        Some((1, scheme)) => format!("; is {scheme}://HOST meant?"),
+        _ => String::new(),
+    };
+    format!(
+        "{} is none of sendmail, sendmail:PATH, smtp://HOST, smtp+starttls://HOST, smtps://HOST, none{hint}",
+        shown(text[..end].as_bytes())
+    )
 }
 
 fn check_user(security: Security, user: &str) -> Result<&str, &'static str> {

@@ -209,3 +209,34 @@ fn mail_transports() {
         assert!(!found[0].contains("secret"), "a password went to the log: {}", found[0]);
     }
 }
+
+#[test]
+fn a_misspelt_transport_is_told_what_is_right() {
+    let relay = |scheme: &str| format!("a relay is named as in {scheme}://HOST, in small letters and with ://");
+    let none = |word: &str, hint: &str| {
+        format!(
+            "{word} is none of sendmail, sendmail:PATH, smtp://HOST, smtp+starttls://HOST, smtps://HOST, none{hint}"
+        )
+    };
+    let sendmail =
+        "behind sendmail stands nothing, or a colon and an absolute path, as in sendmail:/usr/sbin/sendmail".to_owned();
+    for (value, told_of) in [
+        ("smtp:/h", relay("smtp")),
+        ("smtp:h:25", relay("smtp")),
+        ("smtp", relay("smtp")),
+        ("SMTP://h", relay("smtp")),
+        ("smtps//h", relay("smtps")),
+        ("smtp+starttls:u:secret@h", relay("smtp+starttls")),
+        ("smpt://h", none("smpt", "; is smtp://HOST meant?")),
+        ("smtp+startls://h", none("smtp+startls", "; is smtp+starttls://HOST meant?")),
+        ("sendmial", none("sendmial", "; is sendmail meant?")),
+        ("sendmail /usr/sbin/sendmail", sendmail.clone()),
+        ("Sendmail", sendmail),
+        ("/usr/sbin/sendmail", none("", "; a program is named as in sendmail:/usr/sbin/sendmail")),
+        ("relay.example.org", none("relay.example.org", "")),
+        ("NONE", "none is written in small letters, and nothing stands behind it".to_owned()),
+    ] {
+        let (_, found) = one(format!("mail_transport : {value}"));
+        assert_eq!(told(&found), [format!("!3: mail_transport: {told_of}")], "{value}");
+    }
+}
