@@ -5,34 +5,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::adoption::ALARMED;
-use crate::common::{Sandbox, alive, eventually, signal};
+use crate::common::{Random, Sandbox, alive, eventually, signal};
 
 /// As many supervises are killed in each test.
 const ROUNDS: u64 = 100;
-
-/// Numbers that look random; each run of the tests has others. A failed test prints where they began.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new() -> Self {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let seed = now.subsec_nanos().into();
-        eprintln!("seed {seed}");
-        Random(seed)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        // Knuth's MMIX generator; its upper bits are the good ones.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-
-    /// The random moment itself: what may happen in it is what is tested.
-    pub(crate) fn pass_some_time(&mut self, up_to: Duration) {
-        let limit = u64::try_from(up_to.as_micros()).expect("a short time");
-        std::thread::sleep(Duration::from_micros(self.below(limit)));
-    }
-}
 
 /// A service that takes a lock first; one that doesn't get it says so in `refused`.
 pub(crate) const ALONE: &str = "alone one-at-a-time refused line starts";
@@ -41,7 +17,7 @@ pub(crate) const ALONE: &str = "alone one-at-a-time refused line starts";
 fn of_a_crashing_service_there_are_never_two() {
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\npacing : 0.1\n");
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     let actions = format!("{ALONE} sleep 15 exit 3");
     for round in 0..ROUNDS {
         sandbox.start(&actions, &[]);
@@ -59,7 +35,7 @@ fn of_a_crashing_service_there_are_never_two() {
 fn of_a_commanded_service_there_are_never_two() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(ALARMED);
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     let actions = format!("{ALONE} ready");
     for _ in 0..ROUNDS {
         sandbox.start(&actions, &[]);
@@ -84,7 +60,7 @@ fn of_a_commanded_service_there_are_never_two() {
 fn a_start_that_is_killed_at_any_moment_leaves_no_second_copy() {
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\npacing : 0.1\n");
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     let service = format!("./service {ALONE} ready");
     let args = ["-p", "status/app", "-f", &service, "--foreground"];
     for round in 0..ROUNDS {
@@ -111,7 +87,7 @@ fn a_start_that_is_killed_at_any_moment_leaves_no_second_copy() {
 fn no_alarm_is_lost_and_none_is_written_twice() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(&ALARMED.replace("[app]", "[global]"));
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     for round in 0..ROUNDS {
         // A module of its own for each, so that each has a first exit.
         let path = format!("status/round-{round}");
@@ -143,7 +119,7 @@ fn no_alarm_is_lost_and_none_is_written_twice() {
 fn a_give_up_that_is_killed_is_made_up_for() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(&format!("{}max_tries : 1\n", ALARMED.replace("[app]", "[global]")));
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     for round in 0..ROUNDS / 4 {
         let path = format!("status/round-{round}");
         let status = sandbox.status_dir(&path);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::adoption::ALARMED;
-use crate::common::{Output, Pid, Sandbox, alive, eventually, eventually_some, example, process_stat, signal};
-use crate::random_kills::{ALONE, Random};
+use crate::common::{Output, Pid, Random, Sandbox, alive, eventually, eventually_some, example, process_stat, signal};
+use crate::random_kills::ALONE;
 
 impl Sandbox {
     /// Starts the stand-in of the classic program with a service; returns its pid once it waits for something to do.
@@ -141,7 +141,7 @@ fn a_service_that_is_stopping_or_down_stays_so() {
 
 #[test]
 fn a_byte_in_the_fifo_is_not_lost() {
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     for _ in 0..20 {
         let sandbox = Sandbox::new();
         sandbox.start_classic(&[], "ready");
@@ -157,7 +157,7 @@ fn a_byte_in_the_fifo_is_not_lost() {
 
 #[test]
 fn an_exit_in_the_very_moment_is_seen_and_there_are_never_two() {
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     for _ in 0..20 {
         let sandbox = Sandbox::new();
         sandbox.write_conf("[app]\npacing : 0.1\n");
@@ -185,7 +185,7 @@ fn an_exit_in_the_very_moment_is_seen_and_there_are_never_two() {
 #[test]
 fn a_taker_that_is_killed_leaves_a_holder_that_goes_on_or_a_successor_s_claim() {
     let sandbox = Sandbox::new();
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     let actions = format!("{ALONE} ready");
     let classic = sandbox.start_classic(&[], &actions);
     let service = sandbox.until_ready();

@@ -7,8 +7,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::adoption::ALARMED;
-use crate::common::{Pid, Sandbox, alive, eventually, signal, skip};
-use crate::random_kills::{ALONE, Random};
+use crate::common::{Pid, Random, Sandbox, alive, eventually, signal, skip};
+use crate::random_kills::ALONE;
 use crate::upgrade::NEXT;
 
 #[test]
@@ -16,7 +16,7 @@ fn an_exit_and_commands_in_the_very_moment_are_seen() {
     let sandbox = Sandbox::new();
     sandbox.write_conf("[app]\nalarm_interval : 3600\npacing : 0.1\n");
     let supervise = sandbox.start_installed(&format!("{ALONE} ready"), &[]);
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     let mut service = sandbox.until_ready();
     for round in 1..=200_u64 {
         let before = sandbox.value("upgraded");
@@ -67,7 +67,7 @@ fn the_end_of_a_hook_in_the_very_moment_is_seen() {
     sandbox.write_conf("[app]\npacing : 0.1\n");
     let hook = ["-r", "./service line hooks sleep 2 exit 0 -", "-F", "supervise.conf"];
     let supervise = sandbox.start_installed(&format!("{ALONE} ready"), &hook);
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     let mut service = sandbox.until_ready();
     for round in 1..=100 {
         let before = sandbox.value("upgraded");
@@ -88,7 +88,7 @@ fn a_crash_loop_is_upgraded_and_every_exit_counted() {
     sandbox.write_conf("[app]\npacing : 0.1\n");
     let actions = format!("{ALONE} sleep 10 exit 3");
     let supervise = sandbox.start_installed(&actions, &[]);
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     for _ in 0..60 {
         let before = sandbox.value("upgraded");
         random.pass_some_time(Duration::from_millis(120));
@@ -157,7 +157,7 @@ fn the_exec_waits_for_a_service_between_its_fork_and_its_exec() {
 fn supervise_killed_in_an_upgrade_is_succeeded() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(ALARMED);
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     let actions = format!("{ALONE} ready");
     for _ in 0..100 {
         let supervise = sandbox.start_installed_again(&actions);
@@ -175,7 +175,7 @@ fn supervise_killed_in_an_upgrade_is_succeeded() {
 
 #[test]
 fn term_in_the_very_moment_ends_it_in_order() {
-    let mut random = Random::new();
+    let mut random = Random::of_this_moment();
     for _ in 0..30 {
         let sandbox = Sandbox::new();
         let supervise = sandbox.start_installed_again("line starts ready");

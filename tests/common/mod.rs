@@ -10,6 +10,7 @@ mod clients;
 mod kernel;
 mod mounts;
 mod process;
+mod random;
 mod report;
 mod sandbox;
 mod status_dir;
@@ -24,6 +25,7 @@ pub(crate) use kernel::{NO_PIDFD_GET_INFO, Refused, can_refuse, no_links, refusi
 #[allow(unused_imports, reason = "tests of alarms use the rest")]
 pub(crate) use mounts::{Mount, with_mounts, with_status_on_a_small_disk};
 pub(crate) use process::{Pid, alive, is_root, process_stat, signal};
+pub(crate) use random::Random;
 #[allow(unused_imports, reason = "named by tests that keep one")]
 pub(crate) use report::Report;
 pub(crate) use sandbox::{Sandbox, copy_program, example, service_program, supervise_program};

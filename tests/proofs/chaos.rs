@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, signal, supervise_program};
+use crate::common::{Pid, Random, signal, supervise_program};
 use crate::invariants::{self, Published, descriptors_of};
-use crate::random::Random;
 use crate::scenarios::{Begin, Scenario, scenario};
 use crate::world::World;
 
@@ -225,7 +224,8 @@ fn breathe(world: &World<'_>, lives: bool, usual: &mut Option<(usize, u64)>) {
         });
     }
     world.until_obeyed(b"d", "down", || is("state", "down") && is("wanted", "down"));
-    world.until_ok("the records are true", || invariants::untrue(sandbox).or_else(|| invariants::strangers(world)));
+    world.until_true();
+    world.until_ok("nobody is left over", || invariants::strangers(world));
     invariants::never_two(sandbox);
     if !lives {
         world.command(b"x"); // the next supervise has a window of its own, and so an alarm

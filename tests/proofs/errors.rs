@@ -1,7 +1,10 @@
 //! Which system call can fail with which error, where nothing but the world around supervise is wrong.
 
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 use nix::libc::{self, c_long};
+use nix::unistd::Pid;
 
 use Errno::{
     E2BIG, EACCES, EAGAIN, EBUSY, EDQUOT, EFBIG, EINTR, EINVAL, EIO, EMFILE, EMLINK, ENFILE, ENOENT, ENOEXEC, ENOLCK,
@@ -74,15 +77,22 @@ fn is_in_memory(object: &str) -> bool {
     IN_MEMORY.contains(&object) || IN_MEMORY_TOO.iter().any(|name| object.starts_with(name))
 }
 
+/// Whether a process finds a file of this name in one of its folders.
+fn is_there(pid: Pid, folder: i32, name: &str) -> bool {
+    let folder = if folder == libc::AT_FDCWD { "cwd".to_owned() } else { format!("fd/{folder}") };
+    PathBuf::from(format!("/proc/{pid}/{folder}")).join(name).symlink_metadata().is_ok()
+}
+
 /// Whether a call with these arguments, about this object, can really fail so.
-pub(crate) fn can_happen(kind: c_long, object: &str, arguments: &[u64; 6], errno: Errno) -> bool {
+pub(crate) fn can_happen(pid: Pid, kind: c_long, object: &str, arguments: &[u64; 6], errno: Errno) -> bool {
     let argument = |number: usize| i32::try_from(arguments[number]).unwrap_or(0);
     match kind {
         libc::SYS_read | libc::SYS_write => !is_in_memory(object),
         // What a file system has kept to itself until then it says at the close; of a folder there is nothing.
         libc::SYS_close => errno == EINTR || !is_in_memory(object) && !object.ends_with('/'),
         libc::SYS_openat => match errno {
-            ENOSPC | EDQUOT => argument(2) & libc::O_CREAT != 0,
+            // What is there takes no room.
+            ENOSPC | EDQUOT => argument(2) & libc::O_CREAT != 0 && !is_there(pid, argument(0), object),
             EROFS => argument(2) & libc::O_ACCMODE != libc::O_RDONLY,
             _ => true,
         },

@@ -10,9 +10,10 @@ use crate::calls;
 use crate::common::{Pid, alive};
 use crate::errors;
 use crate::harmless::is_harmless;
-use crate::invariants::{descriptors_of, untrue};
+use crate::invariants::descriptors_of;
 use crate::jobs::{Job, Outcome};
 use crate::kill::{self, Watched};
+use crate::later;
 use crate::scenarios::{Begin, Scenario};
 use crate::tracer::{Plan, Seen, Which};
 use crate::world::{After, World};
@@ -45,7 +46,7 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
     let held = world.supervise_before().is_some_and(alive);
     let mut tracer = world.begin(Plan::Fail { process, kind, which, errno });
     let mut first = None;
-    let mut again = false;
+    let (mut again, mut relented) = (false, false);
     world.wait("the scenario ends, in spite of it", || {
         let seen = tracer.seen();
         if seen.struck().is_some() {
@@ -59,15 +60,20 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
         }
         let struck = seen.struck().is_some();
         drop(seen);
-        if struck && which == Which::All {
+        if struck && which == Which::All && !relented {
+            // No call is interrupted for ever.
+            if scenario.begin == Begin::Attach && errno != Errno::EINTR {
+                later::sleeps_meanwhile(&world);
+            }
             tracer.relent();
+            relented = true;
         }
         // A signal that may not be sent is told, and given again once it may.
         let not_sent = || world.said().iter().any(|line| line.contains("unable to send "));
         if struck && SENDING.contains(&kind) && !again && world.is_quiet(&tracer.seen()) && not_sent() {
             again = true;
             tracer.relent();
-            world.until_ok("the records are true", || untrue(&world.sandbox));
+            world.until_true();
             (scenario.act)(&world);
         }
         let seen = tracer.seen();
@@ -92,9 +98,9 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
     let too_late = is_asked && scenario.begin == Begin::Attach && seen.processes[world.supervise_number()].gone;
     let in_child = process > world.supervise_number();
     let harmful = || seen.strikes.iter().filter(|strike| !is_harmless(strike, errno, in_child));
-    // Nothing can be said while no log can be written, and it is not said again.
-    let speechless =
-        kind == libc::SYS_write && seen.strikes.iter().any(|strike| strike.object.starts_with("supervise.log"));
+    // Nothing can be said while that log can't be opened or written, and it is not said again.
+    let at_log = || seen.strikes.iter().any(|strike| strike.object == "supervise.log.wf");
+    let speechless = [libc::SYS_openat, libc::SYS_write].contains(&kind) && at_log();
     let harmless = harmful().next().is_none() || too_late || again || speechless;
     let refused_start = FATAL.contains(&kind) && said.iter().any(|line| line.contains("[FATAL]"));
     if !harmless && !refused_start {
@@ -116,7 +122,7 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
         let alone = !world.is_supervised() || world.sandbox.lock_holders() == before;
         assert!(alone, "a start that failed leaves nothing running that was not there before");
     } else if world.is_supervised() && scenario.begin == Begin::Attach {
-        world.until_ok("the records are true", || untrue(&world.sandbox));
+        world.until_true();
         world.until_ok("no descriptor is left open", || {
             let now = descriptors_of(world.sandbox.supervise_pid());
             // One that had to begin anew knows its service by a pidfd.

@@ -118,7 +118,8 @@ pub(crate) fn untrue(sandbox: &Sandbox) -> Option<String> {
 #[track_caller]
 pub(crate) fn hold(world: &World<'_>) {
     let sandbox = &world.sandbox;
-    world.until_ok("the records are true", || untrue(sandbox).or_else(|| strangers(world)));
+    world.until_true();
+    world.until_ok("nobody is left over", || untrue(sandbox).or_else(|| strangers(world)));
     never_two(sandbox);
     let ids = world.spooled();
     let mut heads = sandbox.headers("Message-ID");

@@ -16,7 +16,7 @@ const ASLEEP: Duration = Duration::from_millis(40);
 const AWAKE: usize = 75;
 
 /// So many times a process has gone to sleep or was interrupted; `None` while it runs, or could.
-fn switches(pid: Pid) -> Option<u64> {
+pub(crate) fn switches(pid: Pid) -> Option<u64> {
     process_stat(pid).filter(|stat| stat.state == 'S')?;
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let counts = text.lines().filter_map(|line| line.split_once("_ctxt_switches:")?.1.trim().parse::<u64>().ok());
@@ -37,6 +37,19 @@ pub(crate) fn sleeps(world: &World<'_>) {
         before.is_some() && switches(supervise) == before
     };
     assert!((0..AWAKE).any(|_| has_slept()), "supervise never sleeps");
+}
+
+/// While something fails, again and again: supervise goes on sleeping between its tries.
+#[track_caller]
+pub(crate) fn sleeps_meanwhile(world: &World<'_>) {
+    let supervise = || world.sandbox.value("supervise").and_then(|pid| pid.parse().ok()).filter(|pid| alive(*pid));
+    let has_slept = || {
+        let Some(supervise) = supervise() else { return true }; // told to end, it did
+        let before = switches(supervise);
+        std::thread::sleep(ASLEEP); // the time itself is what is tested
+        before.is_some() && switches(supervise) == before
+    };
+    assert!((0..AWAKE).any(|_| has_slept()), "supervise never sleeps while it fails");
 }
 
 /// A service that ends once more, and a supervise that dies then: its successor finds that service, and no other.

@@ -24,7 +24,6 @@ mod invariants;
 mod jobs;
 mod kill;
 mod later;
-mod random;
 mod registers;
 mod replacing;
 mod scenarios;

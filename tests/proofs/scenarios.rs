@@ -1,8 +1,10 @@
 //! What supervise is doing when it is killed, or when a call of it fails. A new scenario is one more entry here.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
-use crate::common::{alive, eventually, signal};
+use crate::common::{alive, eventually, process_stat, signal};
 use crate::world::{After, World};
 use crate::{commands, replacing};
 
@@ -70,9 +72,17 @@ pub(crate) fn scenario(name: &str) -> Scenario {
     }
 }
 
-/// So long after the start that the service is restarted at once.
+/// The service has run for longer than the pacing, so that it is restarted at once.
 pub(crate) fn ran() -> Box<dyn Fn(&World<'_>) + Send + Sync> {
-    Box::new(|_| std::thread::sleep(std::time::Duration::from_millis(100)))
+    const ENOUGH: Duration = Duration::from_millis(120); // 0.1 s, and what the kernel's time of the start may be off
+    Box::new(|world| {
+        world.wait("the service has run for longer than the pacing", || {
+            let uptime = std::fs::read_to_string("/proc/uptime").expect("proc(5) is there");
+            let now = uptime.split(' ').next().and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs_f64);
+            let service = world.sandbox.service_pid().and_then(process_stat);
+            now.zip(service).is_some_and(|(now, service)| now.saturating_sub(service.started) > ENOUGH)
+        });
+    })
 }
 
 /// The counts of the long record.
@@ -216,7 +226,7 @@ fn crashes() -> Vec<Scenario> {
                 world.sandbox.kill_supervise();
                 world.supervise();
                 world.wait("it is adopted", || world.sandbox.value("adopted").as_deref() == Some("yes"));
-                std::thread::sleep(std::time::Duration::from_millis(100));
+                ran()(world);
             }),
             act: act(),
             settled: restarted(),

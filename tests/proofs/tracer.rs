@@ -360,7 +360,7 @@ impl Pump {
         }
         let object = calls::object(pid, kind, &entry.args);
         if let Plan::Fail { errno, .. } = self.plan
-            && !errors::can_happen(kind, &object, &entry.args, errno)
+            && !errors::can_happen(pid, kind, &object, &entry.args, errno)
         {
             seen.cannot_happen = true;
             return true;

@@ -42,6 +42,10 @@ const PAUSE: Duration = Duration::from_millis(3);
 /// Long enough for a machine that is busy; nothing waits for it where all is well.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// A supervise sleeps for so long at most while its records are not true: what could not be written is tried again after
+/// 1 s, 2 s and 4 s, and a process that was sent a signal may wait for its processor.
+const UNTRUE: Duration = Duration::from_secs(6);
+
 impl<'a> World<'a> {
     /// Makes the sandbox, and brings it to where the scenario begins.
     pub(crate) fn new(scenario: &'a Scenario) -> Self {
@@ -193,6 +197,24 @@ impl<'a> World<'a> {
             assert!(Instant::now() < limit, "never happened: {what}; {wrong}");
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// What the records say is so within a turn of the loop. The load of the machine doesn't matter: a supervise that
+    /// sleeps has ended its turn, and what it has not written by then it writes only when something else wakes it.
+    #[track_caller]
+    pub(crate) fn until_true(&self) {
+        let mut sleeps = None;
+        self.until_ok("the records are true", || {
+            let wrong = invariants::untrue(&self.sandbox)?;
+            let supervise = self.sandbox.value("supervise").and_then(|pid| pid.parse().ok());
+            let count = supervise.and_then(later::switches);
+            let (since, _) = *sleeps.insert(match sleeps {
+                Some((since, before)) if count.is_some() && before == count => (since, count),
+                _ => (Instant::now(), count),
+            });
+            assert!(since.elapsed() < UNTRUE, "supervise sleeps, and the records are not true: {wrong}");
+            Some(wrong)
+        });
     }
 
     /// The service is up, and has said so itself.
