@@ -14,14 +14,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 
 use super::queue::Stay;
 use super::spool::Spool;
-use crate::sys::{Signals, lock_exclusively, now};
+use crate::sys::{Signals, lock_exclusively, now, unlock};
 
 /// The first pause between two looks at a lock; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -34,7 +33,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Serving {
     /// `None`: a `--once`, or the second lock can't be had, because `.delivery` can't be made.
-    stays: Option<Flock<OwnedFd>>,
+    stays: Option<Second>,
+}
+
+/// The second lock. It is given back at once, also where a child that was just forked has the descriptor too.
+#[derive(Debug)]
+struct Second(OwnedFd);
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        let _ = unlock(self.0.as_fd()); // it ends with the descriptor at the latest
+    }
 }
 
 /// How asking for it ended.
@@ -103,9 +112,9 @@ impl Serving {
     }
 }
 
-fn lock_second(spool: &Spool) -> Result<Flock<OwnedFd>, Errno> {
+fn lock_second(spool: &Spool) -> Result<Second, Errno> {
     let folder = spool.open_delivery()?;
-    Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)
+    lock_exclusively(folder.as_fd()).map(|()| Second(folder))
 }
 
 /// Lets whoever serves it take a look: its times are set, which inotify(7) tells as IN_ATTRIB.
