@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Sandbox, eventually, is_root, service_program, signal, skip, supervise_program};
+use crate::common::{Pid, Sandbox, StatusDir, eventually, is_root, service_program, signal, skip, supervise_program};
 use crate::smtp::{Answer, Smtp, Tls};
-use crate::{crashed, relayed, svalarm_program, until_delivered};
+use crate::{alarmed, crashed, relayed, store, svalarm_program, until_delivered};
 
 /// The svalarms of a sandbox that serve a spool, without those that deliver one copy.
 pub(crate) fn svalarms(sandbox: &Sandbox) -> Vec<Pid> {
@@ -241,4 +241,42 @@ fn an_alarm_that_is_owed_is_not_stored_for_nobody() {
     sandbox.write_conf(&conf);
     sandbox.write_control(b"r");
     eventually(&sandbox, "it is delivered after all", || relay.mails().len() == 1);
+}
+
+/// Moves the status directory away, and puts another one in its place, with a message in it.
+fn replace_directory(sandbox: &Sandbox) -> StatusDir {
+    fs::rename(sandbox.status_path(), sandbox.path("status/moved")).expect("the sandbox is writable");
+    store(sandbox, 1, "Exec: ./service note stranger");
+    sandbox.status_dir("status/moved")
+}
+
+#[test]
+fn a_directory_that_was_moved_has_its_own_alarms_delivered() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(&alarmed("alarm_exec : ./service delivered sink"));
+    sandbox.start("ready", &[]);
+    let service = sandbox.until_ready();
+    let moved = replace_directory(&sandbox);
+    signal(service, Signal::SIGKILL);
+    sandbox.until_lines("sink", 1);
+    eventually(&sandbox, "the spool is empty", || moved.alarms().is_empty());
+    assert_eq!((sandbox.alarms().len(), sandbox.read("stranger").as_str()), (1, ""), "nobody's business");
+}
+
+#[test]
+fn an_svalarm_goes_on_in_a_directory_that_is_moved() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(&alarmed(
+        "alarm_exec : sh -c 'echo > waits; until [ -e go ]; do sleep 0.05; done; echo x >> sink'",
+    ));
+    sandbox.start("ready", &[]);
+    signal(sandbox.until_ready(), Signal::SIGKILL);
+    eventually(&sandbox, "a copy is on its way", || sandbox.path("waits").exists());
+    let moved = replace_directory(&sandbox);
+    sandbox.write("go", "");
+    eventually(&sandbox, "it is delivered", || moved.log().contains("an alarm was delivered: "));
+    eventually(&sandbox, "the spool is empty", || moved.alarms().is_empty());
+    assert_eq!(sandbox.read("sink").lines().count(), 1);
+    assert_eq!((sandbox.alarms().len(), sandbox.read("stranger").as_str()), (1, ""), "nobody's business");
+    assert!(!sandbox.file("supervise.log").exists() && !sandbox.file("alarms/.delivery").exists());
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 
 /// An open status directory.
 #[derive(Debug)]
@@ -79,6 +79,18 @@ impl Directory {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A path that leads to it now: the one by which it was opened, or, where it was moved meanwhile and another may
+    /// stand there, the one that the kernel knows. `None`: there is none, or it can't be told.
+    #[must_use]
+    pub fn path_now(&self) -> Option<PathBuf> {
+        let own = fstat(self).ok()?;
+        let leads_here = |path: &PathBuf| {
+            nix::sys::stat::stat(path).is_ok_and(|there| (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino))
+        };
+        let known = || fs::read_link(format!("/proc/self/fd/{}", self.as_raw_fd())).ok();
+        Some(self.path.clone()).filter(leads_here).or_else(|| known().filter(leads_here))
     }
 
     /// A folder has this name in it.

@@ -92,7 +92,10 @@ impl Supervisor {
         let Some(path) = program() else {
             return self.svalarm_failed("there is no svalarm beside supervise's own file");
         };
-        let dir = self.options.module.path().as_os_str().to_owned();
+        let Some(dir) = self.dir.path_now() else {
+            return self.svalarm_failed("the status directory was moved or removed, and its path is not known");
+        };
+        let dir = dir.into_os_string();
         let words: Vec<OsString> =
             [path.into_os_string()].into_iter().chain(option.map(OsString::from)).chain(["--".into(), dir]).collect();
         let Some(program) = Program::new(&words, None) else { return };
