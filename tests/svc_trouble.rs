@@ -8,7 +8,10 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::common::{Sandbox, alive, client_program, eventually, is_root, signal, skip};
+use crate::bad_days::fill;
+use crate::common::{
+    Sandbox, alive, client_program, eventually, is_root, process_stat, signal, skip, with_status_on_a_small_disk,
+};
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
@@ -70,6 +73,57 @@ fn what_is_no_status_directory_is_told_in_a_line() {
         sandbox.run(sandbox.client("svok", &[&format!("status/{name}")])).expect_code(100);
         sandbox.svc(&["-d", name]).expect_code(102);
     }
+}
+
+#[test]
+fn without_any_record_the_processes_tell() {
+    let sandbox = Sandbox::new();
+    with_status_on_a_small_disk(&sandbox, 256, || {
+        let filler = fill(&sandbox.path("status"));
+        sandbox.background(&["-p", "status/app", "-f", "./service ready"]).expect_code(0);
+        assert!(!sandbox.file("status").exists() && !sandbox.file("state").exists());
+        let said = |args: &[&str]| sandbox.svc(args).expect_code(0).stdout;
+        let pid_in = |said: &str| {
+            let digits: String =
+                said.split("(pid ").nth(1).unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<i32>().unwrap_or_else(|_| panic!("{said:?} has no pid"))
+        };
+        let first = pid_in(&said(&["wait", "up", "app"]));
+        assert!(alive(first));
+        let status = sandbox.svc(&["status", "app"]).expect_code(4).stdout;
+        assert!(status.contains(&format!("unreadable  up (pid {first}), but: No such file")), "{status}");
+        assert_eq!(said(&["start", "app"]), format!("app: up already (pid {first})\n"));
+        let second = pid_in(&said(&["restart", "app"]));
+        assert!(second != first && alive(second) && !alive(first));
+        assert_eq!(said(&["pause", "app"]), "app: paused\n");
+        assert_eq!(process_stat(second).expect("it lives").state, 'T');
+        assert_eq!(said(&["continue", "app"]), "app: continued\n");
+        assert_eq!(said(&["stop", "app"]), "app: stopped\n");
+        assert!(!alive(second));
+        assert_eq!(said(&["wait", "down", "app"]), "app: down\n");
+        let third = pid_in(&said(&["start", "app"]));
+        assert!(alive(third));
+        sandbox.svc(&["upgrade", "app"]).expect_code(1).expect_stderr(&["no long record shows if it did"]);
+        fs::remove_file(filler).expect("it is there");
+        // From the next record on that one counts.
+        assert_eq!(said(&["kill", "app"]), "app: killed\n");
+        sandbox.until_state("up");
+        assert_eq!(said(&["exit", "app"]), "app: exited\n");
+    });
+}
+
+#[test]
+fn the_long_record_alone_is_enough_to_steer_by() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    let service = sandbox.until_ready();
+    fs::remove_file(sandbox.file("status")).expect("it is there");
+    let classic = sandbox.svc(&["status/app", "status"]).expect_code(0).stdout;
+    assert!(classic.starts_with(&format!("pid: {service}\nstart time: 20")), "{classic}");
+    let status = sandbox.svc(&["status", "app"]).expect_code(4).stdout;
+    assert!(status.contains(&format!("unreadable  up (pid {service}), but: No such file")), "{status}");
+    assert_eq!(sandbox.svc(&["start", "app"]).expect_code(0).stdout, format!("app: up already (pid {service})\n"));
+    assert_eq!(sandbox.svc(&["stop", "app"]).expect_code(0).stdout, "app: stopped\n");
 }
 
 #[test]

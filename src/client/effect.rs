@@ -239,7 +239,10 @@ fn reloaded(scene: &Scene<'_>) -> Verdict {
 }
 
 fn upgraded(scene: &Scene<'_>) -> Verdict {
-    let (Some(before), Some(now)) = (scene.before.long.as_ref(), scene.now.long.as_ref()) else { return NOT_YET };
+    let (Some(before), Some(now)) = (scene.before.long.as_ref(), scene.now.long.as_ref()) else {
+        let nothing_tells = scene.now.long.is_none() && scene.before.long.is_none();
+        return if nothing_tells { failed("told to upgrade, but no long record shows if it did") } else { NOT_YET };
+    };
     if now.text("upgraded") != before.text("upgraded") {
         return done(format!("upgraded to {}", now.text("version").unwrap_or("an unknown version")));
     }

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
+use super::fare::Fare;
 use super::liveness::Liveness;
 use crate::policy::Wanted;
 use crate::statusdir::{Directory, ReadRecord, Record};
@@ -101,7 +102,7 @@ pub(super) fn wanted(long: &ReadRecord) -> Option<Wanted> {
 pub struct Look {
     /// Whether a supervise lives.
     pub supervise: Liveness,
-    /// The 20 bytes.
+    /// The 20 bytes; where there are none, what they would be by the long record.
     pub record: Result<Record, Unreadable>,
 }
 
@@ -113,7 +114,14 @@ impl Look {
     pub fn at(path: &Path) -> Result<Self, Errno> {
         let dir = Directory::open(path)?;
         let records = Records::read(&dir);
-        Ok(Self { supervise: Liveness::seen(&dir, records.state.as_ref().ok()), record: records.record })
+        let supervise = Liveness::seen(&dir, records.state.as_ref().ok());
+        let record = match records.record {
+            Err(Unreadable::System(Errno::ENOENT)) => {
+                Fare::of(&dir, records, supervise.known()).map(|fare| fare.record)
+            }
+            record => record,
+        };
+        Ok(Self { supervise, record })
     }
 }
 

@@ -23,6 +23,7 @@ mod steer;
 /// A table in columns, for any width.
 pub mod table;
 mod target;
+mod unrecorded;
 mod verb;
 mod words;
 

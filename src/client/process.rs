@@ -17,6 +17,8 @@ const START_TOLERANCE: Duration = Duration::from_secs(2);
 pub struct Process {
     /// It has not ended.
     pub runs: bool,
+    /// It is stopped, by a signal or a debugger.
+    pub stopped: bool,
     /// CPU time that it has used, user and system.
     pub cpu: Duration,
     /// When it was started, since boot.
@@ -34,6 +36,7 @@ impl Process {
         let ticks = |ticks: u64| Duration::from_nanos(ticks.saturating_mul(a_tick));
         Some(Self {
             runs: stat.runs(),
+            stopped: stat.is_stopped(),
             cpu: ticks(stat.cpu),
             started: ticks(stat.started),
             memory: stat.resident.saturating_mul(page_size()),
@@ -52,7 +55,8 @@ impl Process {
         self.age() + START_TOLERANCE >= time_since(time, now().stamp)
     }
 
-    fn age(&self) -> Duration {
+    /// How long it has been there.
+    pub(super) fn age(&self) -> Duration {
         Duration::from_nanos(boot_ns()).saturating_sub(self.started)
     }
 }

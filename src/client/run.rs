@@ -12,6 +12,7 @@ use super::liveness::{Liveness, open_ok};
 use super::look::{Records, Unreadable};
 use super::steer::{Order, Outcome};
 use super::target::{Refusal, Target, Written, enter, is_removed, unable};
+use super::unrecorded::unrecorded;
 use super::verb::Verb;
 use super::words::{failure_words, how_it_ended, log_length, no_supervise};
 use crate::policy::Command;
@@ -97,8 +98,10 @@ impl Run {
             target.connect().map_err(|refusal| no_supervise(refusal, &target.dir))?;
             true
         };
-        let before = Fare::of(&target.dir, records, Some(lives));
-        let before = before.map_err(|unreadable| {
+        let recorded = Fare::of(&target.dir, records, Some(lives));
+        let is_recorded = recorded.is_ok();
+        let seen = |why| unrecorded(&target.dir, Some(order.verb)).filter(|_| lives).ok_or(why);
+        let before = recorded.or_else(seen).map_err(|unreadable| {
             Outcome::System(match unreadable {
                 Unreadable::System(errno) => unable(&target.dir, "read", "status", errno),
                 Unreadable::Damaged => "unable to read status: it is damaged".to_owned(),
@@ -111,7 +114,7 @@ impl Run {
             now: before.clone(),
             before,
             progress: Progress::Kept,
-            watched,
+            watched: watched && is_recorded,
             log_before: log_length(&target.dir),
             target,
             began,
@@ -178,9 +181,10 @@ impl Run {
         }
         // After that: what supervise wrote last is read.
         let records = Records::read(&self.target.dir);
-        if let Ok(fare) = Fare::of(&self.target.dir, records, Some(self.lives)) {
-            self.now = fare;
-        }
+        self.now = match Fare::of(&self.target.dir, records, Some(self.lives)) {
+            Ok(fare) => fare,
+            Err(_) => self.look_without_records(order),
+        };
         self.notice_a_new_pid(now);
         let scene = self.scene(order, now);
         let again = match judge(order.verb, &scene) {
@@ -216,6 +220,13 @@ impl Run {
         ];
         self.wake = now + waits.into_iter().flatten().min().unwrap_or(HEARTBEAT);
         None
+    }
+
+    /// What is seen where no record can be read.
+    fn look_without_records(&self, order: &Order) -> Fare {
+        let seen = unrecorded(&self.target.dir, Some(order.verb)).filter(|_| self.lives);
+        // Of a supervise that has gone, what was seen last holds as far as the process still shows it.
+        seen.unwrap_or_else(|| Fare::new(self.now.record, self.now.long.clone(), Some(self.lives)))
     }
 
     fn scene(&self, order: &Order, now: Instant) -> Scene<'_> {

@@ -10,6 +10,7 @@ use super::fare::{Fare, State};
 use super::liveness::Liveness;
 use super::look::{Records, Unreadable};
 use super::owner::{refusal, shown};
+use super::unrecorded::unrecorded;
 use crate::policy::{Stamp, Wanted};
 use crate::statusdir::{Directory, ReadRecord};
 
@@ -144,10 +145,16 @@ impl Sight {
         let supervise = supervise.known();
         match Fare::of(dir, records, supervise) {
             Ok(fare) if is_readable => Self { problem, ..Self::from_fare(service, supervise, fare) },
-            // What the long record says alone is shown, but it is not what scripts can read.
+            // What else tells of it is shown, but it is not what scripts can read.
             fare => {
-                let record = fare.ok().and_then(|fare| fare.long);
-                Self { supervise, record, ..Self::unreadable(service, problem.unwrap_or_default()) }
+                let fare = fare.ok().or_else(|| unrecorded(dir, None).filter(|_| supervise == Some(true)));
+                let problem = problem.unwrap_or_default();
+                let problem = match &fare {
+                    Some(fare) if supervise == Some(true) => format!("{}, but: {problem}", fare.words()),
+                    _ => problem,
+                };
+                let pid = fare.as_ref().and_then(|fare| fare.pid);
+                Self { supervise, pid, record: fare.and_then(|fare| fare.long), ..Self::unreadable(service, problem) }
             }
         }
     }

@@ -38,6 +38,12 @@ impl ProcStat {
         !matches!(self.state, b'Z' | b'X')
     }
 
+    /// It is stopped, by a signal or a debugger.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+
     fn parse(text: &[u8]) -> Option<Self> {
         // The name in field 2 may hold anything, also brackets; the last one ends it.
         let end = text.iter().rposition(|&byte| byte == b')')?;
