@@ -127,6 +127,30 @@ fn the_long_record_alone_is_enough_to_steer_by() {
 }
 
 #[test]
+fn a_supervise_that_is_stopped_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    let supervise = sandbox.supervise_pid();
+    signal(supervise, Signal::SIGSTOP);
+    eventually(&sandbox, "it is stopped", || process_stat(supervise).is_some_and(|stat| stat.state == 'T'));
+    let why =
+        format!("supervise (pid {supervise}) is stopped and obeys nothing; `kill -CONT {supervise}` lets it go on");
+    let status = sandbox.svc(&["status"]).expect_code(0).stdout;
+    assert!(status.contains("up, supervise stopped") && status.contains(&why), "{status}");
+    assert!(sandbox.svc(&["status", "--failed"]).expect_code(0).stdout.contains("app "), "it needs attention");
+    assert!(sandbox.svc(&["status", "--json"]).expect_code(0).stdout.contains("\"supervise_stopped\":true"));
+    let stop = sandbox.svc(&["stop", "--timeout", "0.1", "app"]).expect_code(99).stderr;
+    assert_eq!(stop, format!("app: not down within 0.1 s: {why}\n"));
+    let told = sandbox.svc(&["signal", "HUP", "app"]).expect_code(0).stdout;
+    assert_eq!(told, format!("app: told, but {why}\n"));
+    signal(supervise, Signal::SIGCONT);
+    sandbox.svc(&["wait", "down", "app"]).expect_code(0);
+    let status = sandbox.svc(&["status"]).expect_code(3).stdout;
+    assert!(!status.contains("stopped"), "{status}");
+}
+
+#[test]
 fn a_supervise_that_dies_in_between_is_told() {
     let sandbox = Sandbox::new();
     sandbox.start("ignore TERM ready", &[]);

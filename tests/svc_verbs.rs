@@ -227,7 +227,7 @@ fn what_supervise_has_not_obeyed_is_not_done() {
     // It is up, and alarms are on, as the records say: but `d` may stand in the fifo before it.
     for verb in ["start", "continue"] {
         let said = sandbox.svc(&[verb, "--timeout", "0.2", "app"]).expect_code(99).stderr;
-        assert!(said.contains("supervise has not obeyed yet; is it stopped?"), "{said}");
+        assert!(said.contains("is stopped and obeys nothing; `kill -CONT "), "{said}");
     }
     sandbox.write_control(b"d");
     let start = sandbox.svc_in_background(&["start", "app"]);

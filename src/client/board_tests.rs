@@ -7,6 +7,7 @@ fn sight(name: &str, state: State, starts: u64) -> Sight {
     Sight {
         state,
         supervise: Some(true),
+        stopped: None,
         record: ReadRecord::decode(format!("module : {name}\nstarts : {starts}\n").as_bytes()),
         ..Sight::unreadable(service, String::new())
     }

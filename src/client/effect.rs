@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::fare::Fare;
+use super::liveness::stopped_words;
 use super::verb::{Until, Verb};
 use super::words::{end_words, seconds};
 use crate::policy::Wanted;
@@ -29,6 +30,8 @@ pub(super) struct Scene<'a> {
     pub(super) now: &'a Fare,
     /// Whether a supervise lives.
     pub(super) life: Life,
+    /// The supervise that lives is stopped, and has this pid.
+    pub(super) stopped: Option<u32>,
     /// The turn of supervise that read the bytes is over: what they changed is published.
     pub(super) obeyed: bool,
     /// The first pid that came after the one before, and how long it has been there.
@@ -123,8 +126,11 @@ pub(super) fn judge(verb: Verb, scene: &Scene<'_>) -> Verdict {
 pub(super) fn not_in_time(verb: Verb, scene: &Scene<'_>, timeout: Duration) -> String {
     let wanted = verb.wanted();
     let limit = seconds(timeout);
+    if let Some(pid) = scene.stopped {
+        return format!("not {wanted} within {limit} s: {}", stopped_words(pid));
+    }
     if !scene.obeyed && !matches!(verb, Verb::Wait(_)) {
-        return format!("not {wanted} within {limit} s: supervise has not obeyed yet; is it stopped?");
+        return format!("not {wanted} within {limit} s: supervise has not obeyed yet");
     }
     format!("not {wanted} within {limit} s: it is {}{}", scene.now.words(), hint(verb, scene))
 }

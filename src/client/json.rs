@@ -39,6 +39,7 @@ fn service(sight: &Sight) -> String {
     out.text("problem", sight.problem.as_deref());
     out.flag("supervise", sight.supervise);
     out.number("supervise_pid", number("supervise").filter(|_| sight.supervise == Some(true)));
+    out.flag("supervise_stopped", sight.supervise.filter(|&lives| lives).map(|_| sight.stopped.is_some()));
     out.text("version", text("version"));
     out.time("upgraded", time("upgraded"));
     out.text("upgrade_problem", text("upgrade_problem"));

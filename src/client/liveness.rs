@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::process::Process;
 use super::target::open_to_write;
+use super::unrecorded::holder;
 use crate::policy::Stamp;
 use crate::statusdir::{Directory, ReadRecord, listed_holder};
 use crate::sys::Pidfd;
@@ -77,6 +78,23 @@ pub(super) fn named_lives(dir: &Directory, long: &ReadRecord) -> Option<bool> {
         // /proc can be closed to us (proc(5), hidepid).
         None => (Pidfd::open(Pid::from_raw(pid)).err() == Some(Errno::ESRCH)).then_some(false),
     }
+}
+
+/// The supervise that lives, by its long record, if it is stopped: it obeys nothing until somebody continues it.
+pub(super) fn stopped(dir: &Directory, long: Option<&ReadRecord>) -> Option<u32> {
+    let pid = long?.number("supervise").and_then(|pid| u32::try_from(pid).ok())?;
+    let process = Process::at(pid).filter(|process| process.stopped)?;
+    process.ran_at(written(dir)?).then_some(pid)
+}
+
+/// The same of one that may have written no long record: who holds `lock`, if it is stopped.
+pub(super) fn stopped_holder(dir: &Directory) -> Option<u32> {
+    holder(dir).filter(|&pid| Process::at(pid).is_some_and(|process| process.stopped))
+}
+
+/// What is said of it.
+pub(super) fn stopped_words(pid: u32) -> String {
+    format!("supervise (pid {pid}) is stopped and obeys nothing; `kill -CONT {pid}` lets it go on")
 }
 
 /// When the long record was written.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::age::age;
+use super::liveness::stopped_words;
 use super::table::{Cell, Column, Row, Tone};
 use super::{Sight, State, Trouble};
 use crate::policy::{Stamp, Wanted};
@@ -74,7 +75,9 @@ pub fn state_words(sight: &Sight) -> String {
             (State::Up, Some(Wanted::Down)) => words.push_str(", wanted down"),
             _ => {}
         }
-        if sight.conf_problem().is_some() {
+        if sight.stopped.is_some() {
+            words.push_str(", supervise stopped");
+        } else if sight.conf_problem().is_some() {
             words.push_str(", conf problem");
         } else if sight.upgrade_problem().is_some() {
             words.push_str(", not upgraded");
@@ -88,7 +91,8 @@ fn note(sight: &Sight) -> String {
     let unreadable = sight.problem.clone().filter(|_| sight.state != State::Unreadable); // which stands in its row
     let conf = sight.conf_problem().map(|problem| format!("conf: {problem}"));
     let upgrade = sight.upgrade_problem().map(|problem| format!("upgrade: {problem}"));
-    let notes: Vec<String> = [unreadable, conf, upgrade].into_iter().flatten().collect();
+    let stopped = sight.stopped.map(stopped_words);
+    let notes: Vec<String> = [unreadable, stopped, conf, upgrade].into_iter().flatten().collect();
     notes.join("; ")
 }
 
@@ -115,7 +119,9 @@ pub fn notes<'a>(sights: impl IntoIterator<Item = &'a Sight>) -> Vec<String> {
 #[must_use]
 pub fn tone(sight: &Sight) -> Tone {
     match sight.trouble() {
-        Some(Trouble::GaveUp | Trouble::Unreadable | Trouble::NoSupervise | Trouble::Down) => Tone::Bad,
+        Some(Trouble::GaveUp | Trouble::Unreadable | Trouble::NoSupervise | Trouble::Stopped | Trouble::Down) => {
+            Tone::Bad
+        }
         Some(Trouble::Restarting | Trouble::Refused) => Tone::Busy,
         Some(Trouble::Undelivered) | None => match sight.state {
             State::Down => Tone::Quiet,

@@ -8,7 +8,7 @@ use super::Service;
 use super::changes::Changes;
 use super::effect::{Failure, Life, Scene, See, Verdict, judge, not_in_time};
 use super::fare::Fare;
-use super::liveness::{Liveness, open_ok};
+use super::liveness::{Liveness, open_ok, stopped_holder};
 use super::look::{Records, Unreadable};
 use super::steer::{Order, Outcome};
 use super::target::{Refusal, Target, Written, enter, is_removed, unable};
@@ -202,7 +202,7 @@ impl Run {
         };
         if now.saturating_duration_since(self.began) >= order.timeout {
             // One that is up at the end of the time had no longer to prove it.
-            let scene = Scene { settle: Duration::ZERO, ..self.scene(order, now) };
+            let scene = Scene { settle: Duration::ZERO, stopped: self.stopped(), ..self.scene(order, now) };
             if let Verdict::Done(words) = judge(order.verb, &scene) {
                 return Some(Outcome::Done(words));
             }
@@ -235,10 +235,16 @@ impl Run {
             now: &self.now,
             name: &self.name,
             life: if self.lives { Life::Lives } else { how_it_ended(&self.target.dir, &self.now) },
+            stopped: None, // which only counts when the time is over
             obeyed: self.progress == Progress::Obeyed,
             fresh: self.fresh.map(|(pid, since)| (pid, now.saturating_duration_since(since))),
             settle: order.settle,
         }
+    }
+
+    /// The supervise that lives and is stopped.
+    fn stopped(&self) -> Option<u32> {
+        stopped_holder(&self.target.dir).filter(|_| self.lives)
     }
 
     /// Sees whether supervise has gone.

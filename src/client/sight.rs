@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::Service;
 use super::fare::{Fare, State};
-use super::liveness::Liveness;
+use super::liveness::{Liveness, stopped as stopped_supervise};
 use super::look::{Records, Unreadable};
 use super::owner::{refusal, shown};
 use super::unrecorded::unrecorded;
@@ -28,6 +28,8 @@ pub enum Trouble {
     Unreadable,
     /// No supervise lives, and nobody asked for that.
     NoSupervise,
+    /// Its supervise is stopped: it obeys nothing, and restarts nothing.
+    Stopped,
     /// It is down though it is wanted up.
     Down,
     /// It is on its way up again after an exit.
@@ -58,6 +60,8 @@ pub struct Sight {
     pub state: State,
     /// Whether a supervise lives; `None`: nobody may tell us.
     pub supervise: Option<bool>,
+    /// The pid of the supervise, if it lives and is stopped.
+    pub stopped: Option<u32>,
     /// Its pid while it runs.
     pub pid: Option<u32>,
     /// When its state began.
@@ -109,6 +113,7 @@ impl Sight {
             service,
             state: State::Unreadable,
             supervise: None,
+            stopped: None,
             pid: None,
             since: None,
             wanted: None,
@@ -143,8 +148,10 @@ impl Sight {
         }
         let problem = (!problems.is_empty()).then(|| problems.join("; "));
         let supervise = supervise.known();
+        let stopped = records.state.as_ref().ok().filter(|_| supervise == Some(true));
+        let stopped = stopped.and_then(|long| stopped_supervise(dir, Some(long)));
         match Fare::of(dir, records, supervise) {
-            Ok(fare) if is_readable => Self { problem, ..Self::from_fare(service, supervise, fare) },
+            Ok(fare) if is_readable => Self { problem, stopped, ..Self::from_fare(service, supervise, fare) },
             // What else tells of it is shown, but it is not what scripts can read.
             fare => {
                 let fare = fare.ok().or_else(|| unrecorded(dir, None).filter(|_| supervise == Some(true)));
@@ -154,7 +161,13 @@ impl Sight {
                     _ => problem,
                 };
                 let pid = fare.as_ref().and_then(|fare| fare.pid);
-                Self { supervise, pid, record: fare.and_then(|fare| fare.long), ..Self::unreadable(service, problem) }
+                Self {
+                    supervise,
+                    stopped,
+                    pid,
+                    record: fare.and_then(|fare| fare.long),
+                    ..Self::unreadable(service, problem)
+                }
             }
         }
     }
@@ -164,6 +177,7 @@ impl Sight {
             service,
             state: fare.state,
             supervise,
+            stopped: None,
             pid: fare.pid,
             since: fare.since(),
             wanted: Some(fare.record.wanted),
@@ -194,6 +208,7 @@ impl Sight {
             // `svc exit`, or `dx`, and it has ended as asked.
             (State::Down, Some(false)) if !is_wanted => return self.undelivered(),
             (_, Some(false) | None) => Trouble::NoSupervise,
+            _ if self.stopped.is_some() => Trouble::Stopped,
             (State::Down, _) if self.wanted == Some(Wanted::Up) => Trouble::Down,
             (State::Hook | State::Pacing, _) => Trouble::Restarting,
             _ if self.conf_problem().or(self.upgrade_problem()).is_some() => Trouble::Refused,

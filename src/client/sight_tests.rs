@@ -168,6 +168,7 @@ fn golden_json() {
         service: service(b"a"),
         state: State::Up,
         supervise: Some(true),
+        stopped: None,
         pid: Some(8),
         since: Some(Stamp(2_500_000_000)),
         wanted: Some(Wanted::Once),
@@ -182,14 +183,14 @@ fn golden_json() {
         text,
         "{\"version\":1,\"root\":\"r\",\"time\":1795236674.020071,\"services\":[\n\
          {\"name\":\"a\",\"dir\":\"r/a\",\"state\":\"up\",\"up\":true,\"failed\":true,\"problem\":null,\"supervise\":true,\
-         \"supervise_pid\":7,\"version\":\"0.1.0\",\"upgraded\":null,\"upgrade_problem\":null,\
+         \"supervise_pid\":7,\"supervise_stopped\":false,\"version\":\"0.1.0\",\"upgraded\":null,\"upgrade_problem\":null,\
          \"command\":\"sleep \\\\x0a\",\"conf\":\"c\",\"conf_read\":1.000001,\"conf_problem\":null,\"pid\":8,\
          \"since\":2.500000,\"wanted\":\"once\",\"paused\":true,\"alarms\":false,\"adopted\":true,\"next_start\":null,\
          \"last_exit\":{\"text\":\"signal SEGV core\",\"code\":null,\"signal\":\"SEGV\",\"core\":true,\"at\":2.000000,\
          \"ran\":1.500000,\"expected\":false},\"starts\":3,\"exits\":2,\
          \"window\":{\"opened\":1.000000,\"exits\":2,\"coredumps\":1},\"undelivered\":1},\n\
          {\"name\":\"\\\\xff\\\\x1b\\\\x5c\\\"\",\"dir\":\"r/\\\\xff\\\\x1b\\\\x5c\\\"\",\"state\":\"unreadable\",\
-         \"up\":null,\"failed\":true,\"problem\":\"damaged: r/x\",\"supervise\":null,\"supervise_pid\":null,\
+         \"up\":null,\"failed\":true,\"problem\":\"damaged: r/x\",\"supervise\":null,\"supervise_pid\":null,\"supervise_stopped\":null,\
          \"version\":null,\"upgraded\":null,\"upgrade_problem\":null,\"command\":null,\"conf\":null,\"conf_read\":null,\
          \"conf_problem\":null,\"pid\":null,\"since\":null,\"wanted\":null,\"paused\":null,\"alarms\":null,\
          \"adopted\":null,\"next_start\":null,\"last_exit\":null,\"starts\":null,\"exits\":null,\"window\":null,\

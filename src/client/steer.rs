@@ -8,10 +8,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::Service;
 use super::changes::Changes;
+use super::liveness::{stopped_holder, stopped_words};
 use super::run::Run;
 use super::target::{Refusal, Target, Written, enter};
 use super::verb::Verb;
 use super::words::no_supervise;
+use crate::statusdir::Directory;
 
 /// What is asked of the services, and for how long it is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +78,7 @@ const OTHER_DESCRIPTORS: u64 = 32;
 pub fn steer(services: &[Service], order: &Order, tell: &mut dyn FnMut(usize, &Outcome)) {
     if !order.wait || matches!(order.verb, Verb::Send(_)) {
         for (place, service) in services.iter().enumerate() {
-            tell(place, &write_only(service, &order.verb.bytes()));
+            tell(place, &with_who_is_stopped(write_only(service, &order.verb.bytes()), service));
         }
         return;
     }
@@ -86,6 +88,19 @@ pub fn steer(services: &[Service], order: &Order, tell: &mut dyn FnMut(usize, &O
             let outcome = Outcome::System(format!("unable to wait: {}", crate::sys::why(errno)));
             (0..services.len()).for_each(|place| tell(place, &outcome));
         }
+    }
+}
+
+/// The same outcome, and why nothing will come of it for now.
+fn with_who_is_stopped(outcome: Outcome, service: &Service) -> Outcome {
+    if !matches!(outcome, Outcome::Done(_) | Outcome::System(_)) {
+        return outcome;
+    }
+    let stopped = Directory::open(&service.dir).ok().and_then(|dir| stopped_holder(&dir));
+    match (outcome, stopped.map(stopped_words)) {
+        (Outcome::Done(words), Some(stopped)) => Outcome::Done(format!("{words}, but {stopped}")),
+        (Outcome::System(words), Some(stopped)) => Outcome::System(format!("{words}: {stopped}")),
+        (outcome, _) => outcome,
     }
 }
 
