@@ -42,6 +42,7 @@ mod svc_trouble;
 mod svc_verbs;
 mod svc_view;
 mod svc_watch;
+mod svc_words;
 mod take_over;
 mod take_over_refused;
 mod traced;

@@ -19,7 +19,7 @@ pub(super) fn check(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> std::io::Result<bool> {
-    let name = escape(path.as_os_str().as_encoded_bytes());
+    let name = config::shown(path);
     let bytes = match config::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {

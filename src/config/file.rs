@@ -9,6 +9,13 @@ use std::path::Path;
 /// image that was named by mistake, and supervise is to stay small.
 pub const SIZE_LIMIT: u64 = 1 << 20;
 
+/// A path as messages name it. An empty one is told as such: it is what `-F "$CONF"` gives where that variable is unset.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.is_empty() { "'' (-F is empty)".to_owned() } else { crate::text::escape(bytes) }
+}
+
 /// The bytes of the configuration file at `path`. A symbolic link is followed.
 ///
 /// # Errors

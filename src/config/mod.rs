@@ -26,7 +26,7 @@ mod tests;
 
 pub use address::{check_address, check_number};
 pub use conf::{Conf, Resolved};
-pub use file::{SIZE_LIMIT, read};
+pub use file::{SIZE_LIMIT, read, shown};
 pub use parse::parse;
 pub use problem::{Problem, Severity};
 pub use settings::{Hup, KillMode, Settings};

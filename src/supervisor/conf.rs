@@ -6,7 +6,6 @@ use super::options::ConfSource;
 use crate::config::{self, Settings, Severity};
 use crate::policy::Stamp;
 use crate::sys::why_io;
-use crate::text::escape;
 
 const USUAL: &str = "supervise.conf";
 /// What to say where it was there, and is not any more.
@@ -64,7 +63,7 @@ pub fn load(source: &ConfSource, module: &[u8]) -> Loaded {
         ConfSource::Usual => (Path::new(USUAL), false),
         ConfSource::NotRead => return loaded,
     };
-    let name = escape(path.as_os_str().as_encoded_bytes());
+    let name = config::shown(path);
     let bytes = match config::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_be_there => return loaded,

@@ -14,12 +14,13 @@ use crate::text::escape;
 
 /// Which services.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
 pub(crate) struct Names {
     /// A module below the status root, the path of a status directory, or a pattern for either
-    #[arg(value_name = "NAME", add = names(), required_unless_present = "all")]
+    #[arg(value_name = "NAME", add = names())]
     names: Vec<OsString>,
     /// Every service below the status root
-    #[arg(long, conflicts_with = "names")]
+    #[arg(long)]
     all: bool,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct NamesOrAll {
 #[derive(Debug, Args)]
 pub(crate) struct Waiting {
     /// Waits so long until it is so
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, allow_negative_numbers = true)]
     pub(super) timeout: Duration,
     /// Says nothing of what went well
     #[arg(short, long)]
@@ -47,8 +48,8 @@ pub(crate) struct Waiting {
 /// # Errors
 /// Why it is none.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "not a time that can be waited for".to_owned())
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "a number of seconds is meant, 0 or more, like 30 or 0.5".to_owned())
 }
 
 /// What names on the command line stand for.

@@ -5,12 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use clap::CommandFactory;
-
 use super::arguments::Named;
+use super::exit;
+use super::script_words::{Word, is_verb, misuse, word};
 use super::steer::carry_out;
-use super::terminal::say_plainly;
-use super::{Line, exit};
+use super::terminal::{say, say_plainly};
 use crate::client::{Liveness, Look, Order, Outcome, Service, Unreadable, Verb, refusal, write_only};
 use crate::commands::daemontools::{reason, service};
 use crate::statusdir::Record;
@@ -34,19 +33,8 @@ pub(super) enum Asked {
     Unknown(char),
     /// A word of the classic script for one.
     Script { dir: OsString, word: Word },
-}
-
-/// The words of the classic script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
-    Restart,
-    Stop,
-    Start,
-    Status,
-    Exit,
-    Reconf,
-    AlarmOn,
-    AlarmOff,
+    /// Words behind a status directory that mean nothing there, and what is wrong with them.
+    Misuse(String),
 }
 
 /// Reads the arguments behind the program's name; `None`: they are in no classic form.
@@ -58,10 +46,17 @@ pub(super) fn read(arguments: &[OsString]) -> Option<Asked> {
     if is_letters(first) && (first != "-h" || !rest.is_empty()) {
         return Some(letters(arguments));
     }
-    let word = word(rest)?;
-    let is_verb = || Line::command().get_subcommands().any(|verb| first == verb.get_name());
-    let is_dir = !first.as_bytes().starts_with(b"-") && !is_verb();
-    is_dir.then(|| Asked::Script { dir: first.clone(), word })
+    if first.as_bytes().starts_with(b"-") || first.is_empty() {
+        return None;
+    }
+    match word(rest) {
+        Some(word) => (!is_verb(first)).then(|| Asked::Script { dir: first.clone(), word }),
+        // A mistyped verb is no folder.
+        None => {
+            let is_dir = || first.as_bytes().contains(&b'/') || service(first).dir.is_dir();
+            (!is_verb(first) && is_dir()).then(|| Asked::Misuse(misuse(first, rest)))
+        }
+    }
 }
 
 fn is_letters(argument: &OsStr) -> bool {
@@ -95,21 +90,6 @@ fn letters(arguments: &[OsString]) -> Asked {
     Asked::Letters { bytes, dirs }
 }
 
-fn word(words: &[OsString]) -> Option<Word> {
-    let words: Vec<&str> = words.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
-    Some(match words.as_slice() {
-        ["restart"] => Word::Restart,
-        ["stop"] => Word::Stop,
-        ["start"] => Word::Start,
-        ["status"] => Word::Status,
-        ["exit"] => Word::Exit,
-        ["reconf"] => Word::Reconf,
-        ["alarm", "on"] => Word::AlarmOn,
-        ["alarm", "off"] => Word::AlarmOff,
-        _ => return None,
-    })
-}
-
 /// Does what is asked and returns the exit code.
 pub(super) fn run(asked: Asked) -> u8 {
     match asked {
@@ -118,6 +98,10 @@ pub(super) fn run(asked: Asked) -> u8 {
         }
         Asked::Unknown(letter) => {
             say_plainly(&format!("svc: illegal option -- {}", letter.escape_default()));
+            exit::MISUSE
+        }
+        Asked::Misuse(words) => {
+            say(&words);
             exit::MISUSE
         }
         Asked::Script { dir, word } => script(service(&dir), word),
@@ -247,10 +231,15 @@ mod tests {
             }
             assert_eq!(asked(&[&["start"], words].concat()), None, "svc start {words:?} is ours");
         }
+        // What is neither a verb nor a folder is a mistyped verb.
         for ours in
             [&["status", "web"][..], &["web", "kill"], &["web", "alarm"], &["web", "stop", "x"], &["--all", "stop"]]
         {
             assert_eq!(asked(ours), None, "{ours:?}");
+        }
+        for folder in ["./web", "src"] {
+            assert!(matches!(asked(&[folder, "stpo"]), Some(Asked::Misuse(_))), "{folder}");
+            assert!(matches!(asked(&[folder]), Some(Asked::Misuse(_))), "{folder}");
         }
     }
 }

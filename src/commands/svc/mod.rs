@@ -13,6 +13,7 @@ mod limits;
 mod printer;
 mod report;
 mod retry;
+mod script_words;
 mod status;
 mod steer;
 mod tail;

@@ -35,7 +35,7 @@ pub(crate) enum Verb {
     Upgrade(Told),
     /// A signal sent to the service; waits for nothing
     Signal(Signalled),
-    /// Waits for a state, and asks for nothing
+    /// Waits until it is up, down, gave-up or exited, and asks for nothing
     Wait(Waited),
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Started {
     #[command(flatten)]
     told: Told,
     /// A new process counts as up when it has run so long
-    #[arg(long, value_name = "SECONDS", default_value = "0.25", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "0.25", value_parser = seconds, allow_negative_numbers = true)]
     settle: Duration,
 }
 

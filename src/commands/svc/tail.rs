@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     #[arg(short, long)]
     follow: bool,
     /// So many lines of each file
-    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 20, value_parser = lines, allow_negative_numbers = true)]
     lines: usize,
     /// Only __stdout; without one of these, both __stdout and __stderr
     #[arg(long)]
@@ -44,6 +44,11 @@ pub(crate) struct Arguments {
     log: bool,
     #[command(flatten)]
     names: Names,
+}
+
+/// Reads a number of lines as it is typed.
+fn lines(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "a number of lines is meant, 0 or more".to_owned())
 }
 
 pub(super) fn run(root: &Path, arguments: Arguments) -> u8 {
