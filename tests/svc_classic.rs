@@ -151,7 +151,8 @@ fn the_words_of_the_classic_script() {
         ended.stdout.starts_with("pid: 0\nstart time: ") && ended.stderr.contains("no supervise there"),
         "{ended:?}"
     );
-    script(&["stop"]).expect_code(102);
+    script(&["start"]).expect_code(102);
+    assert_eq!(script(&["stop"]).expect_code(0).stdout, "./status/app: down already\n");
     assert_eq!(obeyed(&sandbox), "snrdududx", "no KILL where TERM was enough");
 }
 

@@ -70,8 +70,10 @@ fn those_that_failed_are_named_in_the_end_and_the_worst_code_counts() {
     start_many(&sandbox, 2, "ready");
     let deaf = sandbox.start_module("deaf", "ignore TERM ready");
     eventually(&sandbox, "it is deaf", || deaf.stdout().contains("ready"));
-    sandbox.start_module("dead", "ready");
-    sandbox.svc(&["exit", "dead"]).expect_code(0);
+    let dead = sandbox.start_module("dead", "ready");
+    dead.write_control(b"x");
+    dead.write_control(b"k");
+    eventually(&sandbox, "supervise has ended", || dead.lock_holders().is_empty());
     let ended = sandbox.svc(&["stop", "--timeout", "3", "m000", "deaf", "dead", "m001", "m001"]).expect_code(102);
     assert_eq!(ended.stdout.lines().count(), 2, "each once: {ended:?}");
     let mut failed: Vec<&str> = ended.stderr.lines().collect();

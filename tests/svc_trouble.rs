@@ -25,7 +25,8 @@ fn nothing_is_written_where_no_supervise_lives() {
     // The service lives, both fifos are there, and nobody reads them.
     let service = sandbox.service_pid().expect("it lives");
     let goes_on = format!(
-        "app: no supervise there: it was killed while the service was up; the service goes on, pid {service}\n"
+        "app: no supervise there: it was killed while the service was up; the service goes on, pid {service}; \
+         the same supervise command as before adopts it (supervise -p status/app ... ./service ready)\n"
     );
     for verb in ["start", "stop", "restart", "exit", "reload"] {
         assert_eq!(sandbox.svc(&[verb, "app"]).expect_code(102).stderr, goes_on);
@@ -165,9 +166,34 @@ fn a_supervise_that_dies_in_between_is_told() {
     signal(service, Signal::SIGKILL);
     sandbox.until_dead(service);
     let said = sandbox.svc(&["start", "app"]).expect_code(102).stderr;
-    let expected = "app: no supervise there: it was killed while the service was stopping; the service has ended too\n";
+    let expected = "app: no supervise there: it was killed while the service was stopping; the service has ended too; \
+                    the same supervise command as before starts it again \
+                    (supervise -p status/app ... ./service ignore TERM ready)\n";
     assert_eq!(said, expected);
     assert_eq!(sandbox.svc(&["wait", "down", "app"]).expect_code(0).stdout, "app: down\n");
+}
+
+#[test]
+fn what_is_so_already_needs_no_supervise() {
+    let sandbox = Sandbox::new();
+    sandbox.start_module("a", "ready");
+    let b = sandbox.start_module("b", "ready");
+    sandbox.svc(&["exit", "--all"]).expect_code(0);
+    for (verb, words) in [("exit", "exited already"), ("stop", "down already"), ("kill", "not running")] {
+        let said = format!("a: {words}\nb: {words}\n");
+        assert_eq!(sandbox.svc(&[verb, "--all"]).expect_code(0).stdout, said);
+        assert_eq!(sandbox.svc(&[verb, "--no-wait", "--all"]).expect_code(0).stdout, said);
+    }
+    let started = sandbox.svc(&["start", "a"]).expect_code(102).stderr;
+    let again = "the same supervise command as before starts it again (supervise -p status/a ... ./service ready)";
+    assert_eq!(started, format!("a: no supervise there; {again}\n"));
+    sandbox.svc(&["restart", "a"]).expect_code(102);
+    // daemontools says so, whatever was wanted.
+    sandbox.svc(&["-d", "a"]).expect_code(102);
+    sandbox.svc(&["exit", "a", "none"]).expect_code(102);
+    let lock = fs::File::open(b.file("lock")).expect("it is there");
+    let _held = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).expect("nobody has it");
+    sandbox.svc(&["exit", "b"]).expect_code(102);
 }
 
 #[test]

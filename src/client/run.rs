@@ -14,9 +14,9 @@ use super::steer::{Order, Outcome};
 use super::target::{Refusal, Target, Written, enter, is_removed, unable};
 use super::unrecorded::unrecorded;
 use super::verb::Verb;
-use super::words::{failure_words, how_it_ended, log_length, no_supervise};
+use super::words::{failure_words, how_it_ended, log_length, no_supervise, somebody_has_the_lock};
 use crate::policy::Command;
-use crate::statusdir::{Directory, byte_of, listed_holder, lock_is_held};
+use crate::statusdir::{Directory, byte_of};
 
 /// Where no watch tells of a change it is looked for so often.
 const UNWATCHED: Duration = Duration::from_millis(50);
@@ -95,7 +95,7 @@ impl Run {
             target.ok = open_ok(&target.dir).ok();
             target.ok.is_some() || is_known_to_live(&target.dir, &records)?
         } else {
-            target.connect().map_err(|refusal| no_supervise(refusal, &target.dir))?;
+            target.connect().map_err(|refusal| no_supervise(refusal, order.verb, &target.dir))?;
             true
         };
         let recorded = Fare::of(&target.dir, records, Some(lives));
@@ -124,7 +124,7 @@ impl Run {
             wake: began,
         };
         if !lives && !matches!(judge(order.verb, &run.scene(order, began)), Verdict::Done(_)) {
-            return Err(no_supervise(Refusal::nobody(), &run.target.dir));
+            return Err(no_supervise(Refusal::nobody(), order.verb, &run.target.dir));
         }
         run.register(place, epoll);
         run.advance(order)?;
@@ -155,7 +155,7 @@ impl Run {
         self.progress = match (self.progress, written) {
             (progress, Written::NoRoom) => progress,
             (Progress::Kept, Written::NoReader) => {
-                return Err(no_supervise(Refusal::nobody(), &self.target.dir));
+                return Err(no_supervise(Refusal::nobody(), order.verb, &self.target.dir));
             }
             (Progress::Kept, Written::Whole) => Progress::Written,
             (Progress::Written, Written::Whole) => Progress::Followed,
@@ -263,8 +263,7 @@ impl Run {
             self.register(place, epoll);
             return End::Replaced;
         }
-        // Of who may not open the file it is asked by the kernel's list.
-        if order.verb == Verb::Exit && lock_is_held(dir).unwrap_or_else(|_| listed_holder(dir).is_some()) {
+        if order.verb == Verb::Exit && somebody_has_the_lock(dir) {
             return End::Locked;
         }
         self.lives = false;

@@ -78,7 +78,8 @@ const OTHER_DESCRIPTORS: u64 = 32;
 pub fn steer(services: &[Service], order: &Order, tell: &mut dyn FnMut(usize, &Outcome)) {
     if !order.wait || matches!(order.verb, Verb::Send(_)) {
         for (place, service) in services.iter().enumerate() {
-            tell(place, &with_who_is_stopped(write_only(service, &order.verb.bytes()), service));
+            let outcome = write(service, &order.verb.bytes(), Some(order.verb));
+            tell(place, &with_who_is_stopped(outcome, service));
         }
         return;
     }
@@ -107,15 +108,24 @@ fn with_who_is_stopped(outcome: Outcome, service: &Service) -> Outcome {
 /// Writes bytes to the supervise of one service and waits for nothing.
 #[must_use]
 pub fn write_only(service: &Service, bytes: &[u8]) -> Outcome {
+    write(service, bytes, None)
+}
+
+/// The same. `verb`: what the bytes ask for, which may be so already where no supervise is.
+fn write(service: &Service, bytes: &[u8], verb: Option<Verb>) -> Outcome {
+    let nobody = |refusal: Refusal, dir: &Directory| match verb {
+        Some(verb) => no_supervise(refusal, verb, dir),
+        None => refusal.into(),
+    };
     let mut target = match enter(&service.dir) {
         Ok(dir) => Target::new(dir),
         Err(refusal) => return refusal.into(),
     };
     match target.connect().and_then(|()| target.write(bytes)) {
         Ok(Written::Whole) => Outcome::Done("told".to_owned()),
-        Ok(Written::NoReader) => no_supervise(Refusal::nobody(), &target.dir),
+        Ok(Written::NoReader) => nobody(Refusal::nobody(), &target.dir),
         Ok(Written::NoRoom) => Outcome::System("svcontrol is full: supervise does not read it".to_owned()),
-        Err(refusal) => no_supervise(refusal, &target.dir),
+        Err(refusal) => nobody(refusal, &target.dir),
     }
 }
 

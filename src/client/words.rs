@@ -13,7 +13,9 @@ use super::look::Records;
 use super::owner::shown;
 use super::steer::Outcome;
 use super::target::Refusal;
-use crate::statusdir::Directory;
+use super::verb::Verb;
+use crate::policy::Wanted;
+use crate::statusdir::{Directory, listed_holder, lock_is_held};
 use crate::text::printable;
 
 const LOG: &str = "supervise.log.wf";
@@ -33,16 +35,51 @@ pub(super) fn failure_words(failure: &Failure, dir: &Directory, log_before: u64)
     }
 }
 
-/// Why nobody can be told, with what the records say of the last supervise.
-pub(super) fn no_supervise(refusal: Refusal, dir: &Directory) -> Outcome {
+/// Where nobody can be told: that it is so already, or why not, with what the records say of the last supervise, and
+/// what helps.
+pub(super) fn no_supervise(refusal: Refusal, verb: Verb, dir: &Directory) -> Outcome {
     let Refusal::NoSupervise(words) = refusal else { return refusal.into() };
     let last = Fare::of(dir, Records::read(dir), Some(false)).ok();
+    if let Some(words) = last.as_ref().and_then(|last| already(verb, dir, last)) {
+        return Outcome::Done(words.to_owned());
+    }
+    let help = next_step(dir, last.as_ref());
     Outcome::NoSupervise(match last.map(|last| (how_it_ended(dir, &last), last)) {
         Some((life, last)) if last.gave_up() || life == Life::Killed => {
-            format!("{words}: {}", end_words("it", life, &last))
+            format!("{words}: {}; {help}", end_words("it", life, &last))
         }
-        _ => words,
+        _ => format!("{words}; {help}"),
     })
+}
+
+/// What needs no supervise to be so.
+fn already(verb: Verb, dir: &Directory, last: &Fare) -> Option<&'static str> {
+    match verb {
+        _ if last.pid.is_some() => None,
+        Verb::Stop if last.record.wanted == Wanted::Down => Some("down already"),
+        Verb::Kill => Some("not running"),
+        Verb::Exit if !somebody_has_the_lock(dir) => Some("exited already"),
+        _ => None,
+    }
+}
+
+/// Whether `lock` is held. Of who may not open the file it is asked by the kernel's list.
+pub(super) fn somebody_has_the_lock(dir: &Directory) -> bool {
+    lock_is_held(dir).unwrap_or_else(|_| listed_holder(dir).is_some())
+}
+
+/// How somebody gets a supervise there.
+fn next_step(dir: &Directory, last: Option<&Fare>) -> String {
+    let command = last.and_then(|last| last.long.as_ref()?.text("command"));
+    let line = match command {
+        Some(command) => format!("(supervise -p {} ... {})", shown(dir.path()), printable(command.as_bytes())),
+        None => format!("(supervise -p {} ...)", shown(dir.path())),
+    };
+    match last {
+        Some(last) if last.pid.is_some() => format!("the same supervise command as before adopts it {line}"),
+        Some(_) => format!("the same supervise command as before starts it again {line}"),
+        None => format!("a supervise command starts it {line}"),
+    }
 }
 
 /// How a supervise ended that does not live any more: one that ends by itself leaves no pid and no `ok` (the classic
