@@ -197,6 +197,22 @@ fn what_is_so_already_needs_no_supervise() {
 }
 
 #[test]
+fn one_directory_is_steered_once_and_shown_once() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    let before = sandbox.until_ready();
+    symlink("app", sandbox.path("status/alias")).expect("the sandbox is writable");
+    let said = sandbox.svc(&["restart", "alias", "app", "status/app", "./status/app/", "a*"]).expect_code(0).stdout;
+    assert!(said.starts_with("alias: restarted (pid ") && said.lines().count() == 1, "{said}");
+    assert_ne!(sandbox.service_pid(), Some(before));
+    let said = sandbox.svc(&["stop", "--all"]).expect_code(0).stdout;
+    assert_eq!(said, "app: stopped\n");
+    for args in [&["status"][..], &["status", "app", "status/app/"]] {
+        assert_eq!(sandbox.svc(args).expect_code(3).stdout.lines().count(), 2, "a heading and a service");
+    }
+}
+
+#[test]
 fn the_successor_of_a_supervise_is_waited_for() {
     let sandbox = Sandbox::new();
     sandbox.start("ignore TERM ready", &[]);

@@ -39,7 +39,7 @@ pub use owed::owed;
 pub use owner::{refusal, shown, user_name};
 pub use process::Process;
 pub use rows::{COLUMNS, notes, row, state_words, summary, time_since, tone};
-pub use select::{Service, find_all, root, select};
+pub use select::{Service, distinct, find_all, root, select};
 pub use sight::{Level, Sight, Trouble};
 pub use steer::{Order, Outcome, steer, write_only};
 pub use target::Refusal;

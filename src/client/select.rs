@@ -1,9 +1,11 @@
 //! From the names on a command line to status directories.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
@@ -57,17 +59,26 @@ pub fn select(root: &Path, names: &[OsString]) -> (Vec<Service>, Vec<Refusal>) {
     let (mut services, mut errors) = (Vec::new(), Vec::new());
     for name in names {
         match named(root, name) {
-            Ok(found) => {
-                for service in found {
-                    if !services.contains(&service) {
-                        services.push(service);
-                    }
-                }
-            }
+            Ok(found) => services.extend(found),
             Err(error) => errors.push(error),
         }
     }
-    (services, errors)
+    (distinct(services), errors)
+}
+
+/// Each status directory once, by its first name: `app`, `status/app/` and a link to it are one.
+#[must_use]
+pub fn distinct(services: Vec<Service>) -> Vec<Service> {
+    if services.len() < 2 {
+        return services;
+    }
+    let mut seen = HashSet::new();
+    services.into_iter().filter(|service| seen.insert(identity(service))).collect()
+}
+
+/// What tells one folder from another; the path of one that we can't look at.
+fn identity(service: &Service) -> Result<(u64, u64), PathBuf> {
+    fs::metadata(&service.dir).map(|meta| (meta.dev(), meta.ino())).map_err(|_| service.dir.clone())
 }
 
 fn named(root: &Path, name: &OsStr) -> Result<Vec<Service>, Refusal> {
@@ -133,7 +144,8 @@ fn matching(root: &Path, text: &str) -> Result<(Vec<Service>, Option<PathBuf>), 
     Ok((found, closed))
 }
 
-/// Every service below the root, by name: each folder that holds a `status` record or a `svcontrol`.
+/// Every service below the root, by name: each folder that holds a `status` record or a `svcontrol`. One that has other
+/// names too, through links, has the one without a link.
 ///
 /// # Errors
 /// The root cannot be read. A folder below it that we may not read counts as a service: that it is there must be seen.
@@ -145,6 +157,10 @@ fn find(root: &Path) -> std::io::Result<Vec<Service>> {
     let mut found = Vec::new();
     let mut name = Vec::new();
     walk(fs::read_dir(root)?, root, &mut name, Way { depth: DEPTH, linked: false }, &mut found);
+    found.sort(); // what was reached through a link comes last
+    let has_links = found.last().is_some_and(|(linked, _)| *linked);
+    let found: Vec<Service> = found.into_iter().map(|(_, service)| service).collect();
+    let mut found = if has_links { distinct(found) } else { found };
     found.sort();
     Ok(found)
 }
@@ -158,7 +174,7 @@ struct Way {
     linked: bool,
 }
 
-fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: &mut Vec<Service>) {
+fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: &mut Vec<(bool, Service)>) {
     let (mut is_service, mut folders) = (false, Vec::new());
     for entry in entries.flatten() {
         let Ok(kind) = entry.file_type() else { continue };
@@ -171,7 +187,7 @@ fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: 
     }
     if is_service && !name.is_empty() {
         let name = OsString::from_vec(name.clone());
-        found.push(Service { dir: root.join(&name), name });
+        found.push((way.linked, Service { dir: root.join(&name), name }));
     }
     // Not into the spool of alarms, which has no services.
     folders.retain(|(folder, _)| way.depth > 0 && !(is_service && folder == "alarms"));
@@ -188,7 +204,7 @@ fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: 
                 walk(entries, root, name, way, found);
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                found.push(Service { name: OsString::from_vec(name.clone()), dir });
+                found.push((way.linked || is_link, Service { name: OsString::from_vec(name.clone()), dir }));
             }
             Err(_) => {}
         }
@@ -252,9 +268,13 @@ mod tests {
         ]);
         std::os::unix::fs::symlink("..", root.path().join("web/loop")).unwrap();
         std::os::unix::fs::symlink("../db", root.path().join("empty/link")).unwrap();
+        let outside = root_with(&["mail/status"]);
+        for link in ["mail", "post"] {
+            std::os::unix::fs::symlink(outside.path().join("mail"), root.path().join(link)).unwrap();
+        }
         std::os::unix::fs::symlink("../empty", root.path().join("db/back")).unwrap();
         let found = find_all(root.path()).unwrap();
-        assert_eq!(names(&found), ["db", "deep/er/still", "empty/link", "status", "web", "web/a"]);
+        assert_eq!(names(&found), ["db", "deep/er/still", "mail", "status", "web", "web/a"]);
         assert_eq!(found[0].dir, root.path().join("db"));
         assert!(find_all(&root.path().join("none")).unwrap_err().contains("No such file"));
     }
@@ -268,6 +288,7 @@ mod tests {
             (&["web"][..], &["web"][..], 0),
             (&["db2", "db1", "db2/"], &["db2", "db1"], 0),
             (&[path.as_str()], &[path.as_str()], 0),
+            (&["./db1", "db1/", path.as_str()], &["./db1"], 0),
             (&["db*"], &["db1", "db2"], 0),
             (&["web*"], &["web", "web/a"], 0),
             (&["no", "web"], &["web"], 1),

@@ -1,12 +1,10 @@
 //! `svc alarms`: what is still to be delivered; `svc alarm`: alarms on and off, and a test.
 
-use std::collections::HashSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
 
 use super::alarm_rows::{COLUMNS, rows};
 use super::alarm_test;
@@ -115,7 +113,7 @@ pub(super) fn run(root: &Path, verb: Verb) -> u8 {
 
 /// What the spools of the named services keep.
 struct Spools {
-    /// The services with their messages, each spool once.
+    /// The services with their messages.
     kept: Vec<(Service, Vec<Kept>)>,
     /// A line for each service with alarms that are not in its spool yet.
     owed: Vec<String>,
@@ -128,13 +126,10 @@ fn read(root: &Path, names: &NamesOrAll) -> Spools {
     for (_, line) in &unknown {
         say(line);
     }
-    let (mut spools, mut owed, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut spools, mut owed) = (Vec::new(), Vec::new());
     for service in services {
-        let opened = Directory::open(&service.dir).and_then(|dir| Ok((fstat(&dir)?, dir)));
-        let kept = match opened {
-            // A link leads to it as well.
-            Ok((stat, _)) if !seen.insert((stat.st_dev, stat.st_ino)) => continue,
-            Ok((_, dir)) => {
+        let kept = match Directory::open(&service.dir) {
+            Ok(dir) => {
                 owed.extend(owed_line(&service, &dir));
                 alarm::list(&dir).map_err(|errno| (service.dir.join("alarms"), errno))
             }

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::completions::names;
 use super::exit;
-use crate::client::{Refusal, Service, find_all, select};
+use crate::client::{Refusal, Service, distinct, find_all, select};
 use crate::text::escape;
 
 /// Which services.
@@ -89,11 +89,7 @@ impl Named {
         let known = LazyCell::new(|| find_all(root).unwrap_or_default());
         for name in names {
             let (services, errors) = select(root, std::slice::from_ref(name));
-            for service in services {
-                if !named.services.contains(&service) {
-                    named.services.push(service);
-                }
-            }
+            named.services.extend(services);
             for refusal in errors {
                 named.refuse(
                     name,
@@ -106,6 +102,7 @@ impl Named {
                 );
             }
         }
+        named.services = distinct(named.services);
         named
     }
 
