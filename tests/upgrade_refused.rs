@@ -57,6 +57,10 @@ fn a_program_that_can_not_be_run_or_says_nothing_or_no() {
     fs::set_permissions(sandbox.path("junk"), fs::Permissions::from_mode(0o755)).expect("it is ours");
     sandbox.install_program(&sandbox.path("junk"));
     refused(&sandbox, supervise, service, "bin/supervise: Exec format error");
+    sandbox.write("script", "#!/bin/sh\nexit 0\n");
+    fs::set_permissions(sandbox.path("script"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    sandbox.install_program(&sandbox.path("script"));
+    refused(&sandbox, supervise, service, "bin/supervise: No such file or directory (it is a script, or the loader ");
     sandbox.install_program(Path::new("/bin/true"));
     refused(&sandbox, supervise, service, "gave no answer (code 0)");
     sandbox.install_program(Path::new("/bin/false"));

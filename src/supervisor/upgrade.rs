@@ -27,6 +27,10 @@ use crate::text::{escape, printable};
 /// A program that takes longer to say yes would take long to begin.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A script can't be executed by a descriptor that is closed by it (execveat(2), ENOENT), and a program not without its
+/// loader.
+const NOT_ALONE: &str = " (it is a script, or the loader that it names is missing)";
+
 /// The upgrades of one supervise.
 #[derive(Debug)]
 pub(super) struct Upgrade {
@@ -136,7 +140,9 @@ impl Supervisor {
         let Some(Attempt::Asked { child, answer, program, .. }) = self.upgrade.attempt.take() else { return };
         let name = self.upgrade.path_text();
         if let Some(errno) = child.failure() {
-            return self.upgrade_failed(&format!("unable to execute {name}: {}", why(errno)));
+            // The file itself is there: it was opened.
+            let missing = if errno == Errno::ENOENT { NOT_ALONE } else { "" };
+            return self.upgrade_failed(&format!("unable to execute {name}: {}{missing}", why(errno)));
         }
         match (answer::read(answer.as_fd()), ended) {
             (Some(Ok(())), Ended::Code(0)) => self.upgrade.attempt = Some(Attempt::Agreed(program)),
