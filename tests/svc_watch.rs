@@ -200,6 +200,30 @@ fn filtered_sorted_and_read_along() {
 }
 
 #[test]
+fn what_is_wrong_with_the_selected_one_is_told() {
+    let sandbox = with_three();
+    sandbox.write_conf("[db]\npacing : never\n");
+    sandbox.svc(&["reload", "db"]).expect_code(1);
+    let Some(terminal) = Terminal::open(&sandbox, "") else { return };
+    terminal.shows(&["up, conf problem"]);
+    let told = |screen: &str| screen.contains("db: conf: supervise.conf:2: pacing: ");
+    terminal.until("nothing is told of app", |screen| !told(screen));
+    terminal.keys(&["j"]);
+    terminal.until("it is told of db", told);
+    terminal.tmux(&["resize-window", "-x", "40", "-y", "12"]);
+    terminal.until("in several lines where there is little room", |screen| {
+        let words = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+        told(&words)
+            && words.contains("never is not a number of seconds")
+            && screen.lines().all(|line| line.chars().count() <= 40)
+    });
+    terminal.keys(&["j"]);
+    terminal.until("nothing is told of web", |screen| !told(screen));
+    terminal.keys(&["q"]);
+    terminal.is_left_as_it_was(0);
+}
+
+#[test]
 fn it_fits_any_size() {
     let sandbox = with_three();
     let Some(terminal) = Terminal::open(&sandbox, "") else { return };

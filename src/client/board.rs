@@ -190,6 +190,12 @@ impl Board {
         self.shown.get(self.selected)
     }
 
+    /// What is seen of it.
+    #[must_use]
+    pub fn selected_line(&self) -> Option<&Line> {
+        self.lines.get(self.selected()?)
+    }
+
     /// Selects another one, so many places further down.
     pub fn select(&mut self, by: isize) {
         let last = self.shown.len().saturating_sub(1);

@@ -96,6 +96,17 @@ fn note(sight: &Sight) -> String {
     notes.join("; ")
 }
 
+/// All that is wrong besides the state, `web: conf: ...`, for one that is looked at closely; empty where nothing is.
+#[must_use]
+pub fn detail(sight: &Sight) -> String {
+    let unreadable = sight.problem.clone().filter(|_| sight.state == State::Unreadable);
+    let parts: Vec<String> = unreadable.into_iter().chain([note(sight)]).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    printable(format!("{}: {}", sight.service.shown(), parts.join("; ")).as_bytes())
+}
+
 /// The notes of all of them, a line each: what several share is said once, `web, db and 3 more: conf: ...`.
 #[must_use]
 pub fn notes<'a>(sights: impl IntoIterator<Item = &'a Sight>) -> Vec<String> {

@@ -4,18 +4,21 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Clear, Paragraph};
+use ratatui::widgets::{Block, Borders, Clear, Paragraph, Wrap};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::View;
 use super::pane::{Pane, What};
 use crate::client::table::{self, Cell, Column, Row, Tone, cut};
-use crate::client::{Line as Service, STEPS, State, row, summary};
+use crate::client::{Line as Service, STEPS, State, detail, row, summary};
 use crate::policy::Stamp;
 use crate::text::escape;
 
 /// So much of the history is enough where there is little room.
 const SHORT: usize = STEPS / 2;
+
+/// And so many lines for what is wrong with the selected service.
+const DETAIL: usize = 3;
 
 const COLUMNS: [Column; 10] = [
     Column { heading: "MODULE", right: false, least: 12, order: 0 },
@@ -52,13 +55,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View, now: Stamp) {
         Some(_) => Constraint::Percentage(45),
         None => Constraint::Length(0),
     };
-    let parts = [Constraint::Length(1), Constraint::Min(3), pane_height, Constraint::Length(1)];
-    let [head, list, pane, foot] = Layout::vertical(parts).areas(frame.area());
+    // What the state only hints at is told of the selected one.
+    let detail = view.board.selected_line().map(|line| detail(&line.sight)).unwrap_or_default();
+    let detail_height = detail.width().div_ceil(usize::from(frame.area().width).max(1)).min(DETAIL);
+    let detail_height = Constraint::Length(u16::try_from(detail_height).unwrap_or(1));
+    let parts = [Constraint::Length(1), Constraint::Min(3), pane_height, detail_height, Constraint::Length(1)];
+    let [head, list, pane, below, foot] = Layout::vertical(parts).areas(frame.area());
     frame.render_widget(Paragraph::new(head_line(view, usize::from(head.width))), head);
     draw_list(frame, view, list, now);
     if let Some(shown) = &view.pane {
         draw_pane(frame, shown, pane);
     }
+    let text = Paragraph::new(detail).style(style(Tone::Busy, view.painted));
+    frame.render_widget(text.wrap(Wrap { trim: true }), below);
     frame.render_widget(Paragraph::new(foot_line(view, usize::from(foot.width))), foot);
     if view.help {
         draw_help(frame, list.union(pane));
@@ -118,7 +127,7 @@ fn service_row(line: &Service, now: Stamp) -> Row {
     if line.sight.state == State::Unreadable {
         return Row(cells);
     }
-    let _note = cells.pop(); // the state says that there is one
+    let _note = cells.pop(); // the state says that there is one, and below the list it is told of the selected one
     let alarms = cells.pop().unwrap_or_default();
     let _window = cells.pop(); // the history says more
     let last_exit = cells.pop().unwrap_or_default();
