@@ -166,7 +166,9 @@ impl StatusDir {
     /// The message files in the spool, by name.
     pub(crate) fn alarms(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.file("alarms")).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        // One that is still being written has a name that begins with a dot.
+        let whole = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+        let mut files: Vec<PathBuf> = whole.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
         files.sort();
         files
     }
