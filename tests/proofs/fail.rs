@@ -101,7 +101,10 @@ fn fail(scenario: &Scenario, failure: Failure<'_>) -> Outcome {
     // Nothing can be said while that log can't be opened or written, and it is not said again.
     let at_log = || seen.strikes.iter().any(|strike| strike.object == "supervise.log.wf");
     let speechless = [libc::SYS_openat, libc::SYS_write].contains(&kind) && at_log();
-    let harmless = harmful().next().is_none() || too_late || again || speechless;
+    // Whether the service lives is asked once more there, when the claim is known to name it.
+    let asked_twice = kind == libc::SYS_pidfd_open && which == Which::Nth(1) && !held && world.has_another_supervise();
+    let taking_over = scenario.options.contains(&"--take-over");
+    let harmless = harmful().next().is_none() || too_late || again || speechless || taking_over && asked_twice;
     let refused_start = FATAL.contains(&kind) && said.iter().any(|line| line.contains("[FATAL]"));
     if !harmless && !refused_start {
         let objects: Vec<&str> = harmful().map(|strike| strike.object.as_str()).collect();

@@ -17,6 +17,8 @@ const NEW: &[&str] = &["status.new", "state.new"];
 const RECORDS: &[&str] = &["status", "state"];
 const FIFOS: &[&str] = &["svcontrol", "control"];
 const CONF: &[&str] = &["supervise.conf"];
+/// Where a message is looked for that may be stored already.
+const STORED: &[&str] = &["failed", "ID"];
 const OWN_FILE: &[&str] = &["exe", "supervise"];
 
 const HARMLESS: &[Line] = &[
@@ -102,6 +104,10 @@ const HARMLESS: &[Line] = &[
         "not stored, or not counted, is told; else svalarm is started, and looks itself",
     ),
     (libc::SYS_getdents64, &["alarms"], &[], "not counted is told; at the end svalarm is started, and looks itself"),
+    (libc::SYS_openat, STORED, &[], "stored once more, it has the same name and id"),
+    (libc::SYS_newfstatat, STORED, &[], "stored once more, it has the same name and id"),
+    (libc::SYS_statx, STORED, &[], "stored once more, it has the same name and id"),
+    (libc::SYS_read, STORED, &[], "stored once more, it has the same name and id"),
     (libc::SYS_openat, &[".delivery", "next"], &[], "svalarm is started again after a minute"),
     (libc::SYS_read, &["next"], &[], "svalarm is started again after a minute"),
 ];
@@ -115,10 +121,16 @@ static LOCALTIME: LazyLock<Option<String>> = LazyLock::new(|| {
     Some(path.file_name()?.to_string_lossy().into_owned())
 });
 
-/// The last part of a path.
+/// The last part of a path; `ID` for a message.
 fn name_of(object: &str) -> &str {
     let name = object.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    if LOCALTIME.as_deref() == Some(name) { "localtime" } else { name }
+    if LOCALTIME.as_deref() == Some(name) {
+        "localtime"
+    } else if name.matches('.').count() >= 2 && name.starts_with(|c: char| c.is_ascii_digit()) {
+        "ID"
+    } else {
+        name
+    }
 }
 
 /// Whether a failure belongs to them. `in_child`: it was in a child of supervise.
