@@ -142,9 +142,21 @@ fn named(directory: &Directory) -> Result<Option<Pid>, Errno> {
 /// # Errors
 /// It can't be told: the record can't be read, or what that process has open can't be looked at.
 pub fn living_supervise(directory: &Directory) -> Result<Option<u32>, Errno> {
+    lives_for(directory, Lock::PATIENCE)
+}
+
+/// The same, if it lives for so long: one that is just ending gives the lock back a moment before the rest.
+fn lives_for(directory: &Directory, patience: Duration) -> Result<Option<u32>, Errno> {
     let Some(pid) = named(directory)?.filter(|&pid| pid != Pid::this()) else { return Ok(None) };
-    let lives = has_open(pid, directory, "ok")? || has_open(pid, directory, "claim")?;
-    Ok(lives.then(|| as_number(pid)))
+    let mut waited = Duration::ZERO;
+    while has_open(pid, directory, "ok")? || has_open(pid, directory, "claim")? {
+        if waited >= patience {
+            return Ok(Some(as_number(pid)));
+        }
+        std::thread::sleep(Lock::BETWEEN); // nothing is supervised yet
+        waited += Lock::BETWEEN;
+    }
+    Ok(None)
 }
 
 fn as_number(pid: Pid) -> u32 {
@@ -165,6 +177,28 @@ fn holder_in(locks: &str, stat: &FileStat) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_supervise_that_is_just_ending_does_not_live_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Directory::open(folder.path()).unwrap();
+        let claim = fs::File::create(folder.path().join("claim")).unwrap();
+        let other = || {
+            std::process::Command::new("cat")
+                .stdin(std::process::Stdio::piped())
+                .stdout(claim.try_clone().unwrap())
+                .spawn()
+                .unwrap()
+        };
+        let mut lives = other();
+        fs::write(folder.path().join("state"), format!("module : app\nsupervise : {}\n", lives.id())).unwrap();
+        assert_eq!(lives_for(&dir, Lock::BETWEEN), Ok(Some(lives.id())));
+        let input = lives.stdin.take();
+        let ending = std::thread::spawn(move || drop(input)); // its end of file
+        assert_eq!(lives_for(&dir, Duration::from_secs(60)), Ok(None));
+        ending.join().unwrap();
+        lives.wait().unwrap();
+    }
 
     #[test]
     fn the_holder_is_found_in_the_kernel_s_list() {

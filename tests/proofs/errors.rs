@@ -69,7 +69,7 @@ const OLD: &[(c_long, &[Errno])] = &[];
 
 /// Files that are none: what the kernel keeps in memory has no disk that could fail.
 const IN_MEMORY: &[&str] =
-    &["svcontrol", "control", "ok", "boot_id", "maps", "stat", "locks", "null", "syscall", "cmdline", "user"];
+    &["svcontrol", "control", "ok", "boot_id", "maps", "stat", "locks", "null", "syscall", "cmdline", "user", "fd"];
 /// The same by how their names begin.
 const IN_MEMORY_TOO: &[&str] = &["pipe:", "memfd:", "anon_inode:"];
 
