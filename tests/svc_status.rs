@@ -47,9 +47,9 @@ fn the_exit_code_tells_the_worst() {
 #[test]
 fn without_services_nothing_is_wrong() {
     let sandbox = Sandbox::new();
-    svc(&sandbox, &["status"])
-        .expect_code(111)
-        .expect_stderr(&["unable to read the status root: No such file or directory: status"]);
+    svc(&sandbox, &["status"]).expect_code(111).expect_stderr(&[
+        "unable to read the status root: No such file or directory: status; --root or SUPERVISE_ROOT names another",
+    ]);
     fs::create_dir(sandbox.path("status")).unwrap();
     svc(&sandbox, &["status"]).expect_code(0).expect_stderr(&["there are no services below ./status"]);
     assert_eq!(json(&sandbox, &[]).0["services"], Value::Array(Vec::new()));

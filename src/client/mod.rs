@@ -9,6 +9,7 @@ mod changes;
 mod effect;
 mod fare;
 mod follow;
+mod in_parts;
 mod json;
 mod liveness;
 mod look;

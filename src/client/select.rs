@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use glob::{MatchOptions, Pattern};
 use nix::errno::Errno;
 
+use super::in_parts::in_parts;
 use super::owner::{refusal, shown as shown_path};
 use super::target::Refusal;
 use crate::sys::errno_of;
@@ -150,13 +151,20 @@ fn matching(root: &Path, text: &str) -> Result<(Vec<Service>, Option<PathBuf>), 
 /// # Errors
 /// The root cannot be read. A folder below it that we may not read counts as a service: that it is there must be seen.
 pub fn find_all(root: &Path) -> Result<Vec<Service>, String> {
-    find(root).map_err(|error| format!("unable to read the status root: {}", refusal(root, errno_of(&error))))
+    find(root).map_err(|error| {
+        let help = if error.kind() == ErrorKind::NotFound { "; --root or SUPERVISE_ROOT names another" } else { "" };
+        format!("unable to read the status root: {}{help}", refusal(root, errno_of(&error)))
+    })
 }
 
 fn find(root: &Path) -> std::io::Result<Vec<Service>> {
-    let mut found = Vec::new();
-    let mut name = Vec::new();
-    walk(fs::read_dir(root)?, root, &mut name, Way { depth: DEPTH, linked: false }, &mut found);
+    let way = Way { depth: DEPTH, linked: false };
+    let (_, folders) = folders(fs::read_dir(root)?, way); // the root itself is no service
+    let mut found = in_parts(&folders, |part| {
+        let mut found = Vec::new();
+        part.iter().for_each(|folder| enter(folder, root, &mut Vec::new(), way, &mut found));
+        found
+    });
     found.sort(); // what was reached through a link comes last
     let has_links = found.last().is_some_and(|(linked, _)| *linked);
     let found: Vec<Service> = found.into_iter().map(|(_, service)| service).collect();
@@ -174,7 +182,11 @@ struct Way {
     linked: bool,
 }
 
-fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: &mut Vec<(bool, Service)>) {
+/// A folder in a folder, and whether it is a link.
+type Folder = (OsString, bool);
+
+/// Whether these are the entries of a service, and the folders to look into.
+fn folders(entries: fs::ReadDir, way: Way) -> (bool, Vec<Folder>) {
     let (mut is_service, mut folders) = (false, Vec::new());
     for entry in entries.flatten() {
         let Ok(kind) = entry.file_type() else { continue };
@@ -185,31 +197,33 @@ fn walk(entries: fs::ReadDir, root: &Path, name: &mut Vec<u8>, way: Way, found: 
             is_service = true;
         }
     }
-    if is_service && !name.is_empty() {
-        let name = OsString::from_vec(name.clone());
-        found.push((way.linked, Service { dir: root.join(&name), name }));
+    (is_service, folders)
+}
+
+/// Looks into a folder. `name`: of the folder that it is in, below the root.
+fn enter((folder, is_link): &Folder, root: &Path, name: &mut Vec<u8>, way: Way, found: &mut Vec<(bool, Service)>) {
+    let (length, linked) = (name.len(), way.linked || *is_link);
+    if length > 0 {
+        name.push(b'/');
     }
-    // Not into the spool of alarms, which has no services.
-    folders.retain(|(folder, _)| way.depth > 0 && !(is_service && folder == "alarms"));
-    for (folder, is_link) in folders {
-        let length = name.len();
-        if length > 0 {
-            name.push(b'/');
-        }
-        name.extend_from_slice(folder.as_bytes());
-        let dir = root.join(OsStr::from_bytes(name));
-        match fs::read_dir(&dir) {
-            Ok(entries) => {
-                let way = Way { depth: way.depth - 1, linked: way.linked || is_link };
-                walk(entries, root, name, way, found);
+    name.extend_from_slice(folder.as_bytes());
+    let dir = root.join(OsStr::from_bytes(name));
+    let service = || Service { name: OsString::from_vec(name.clone()), dir: dir.clone() };
+    match fs::read_dir(&dir) {
+        Ok(entries) => {
+            let way = Way { depth: way.depth - 1, linked };
+            let (is_service, mut inside) = folders(entries, way);
+            if is_service {
+                found.push((linked, service()));
             }
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                found.push((way.linked || is_link, Service { name: OsString::from_vec(name.clone()), dir }));
-            }
-            Err(_) => {}
+            // Not into the spool of alarms, which has no services.
+            inside.retain(|(folder, _)| way.depth > 0 && !(is_service && folder == "alarms"));
+            inside.iter().for_each(|folder| enter(folder, root, name, way, found));
         }
-        name.truncate(length);
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => found.push((linked, service())),
+        Err(_) => {}
     }
+    name.truncate(length);
 }
 
 /// Whether a link leads to a folder, and not to one that it is in itself.

@@ -1,23 +1,16 @@
 //! What is seen of a service: what its status directory and its process say together.
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use nix::errno::Errno;
 
 use super::Service;
 use super::fare::{Fare, State};
+use super::in_parts::in_parts;
 use super::liveness::{Liveness, stopped as stopped_supervise};
 use super::look::{Records, Unreadable};
 use super::owner::{refusal, shown};
 use super::unrecorded::unrecorded;
 use crate::policy::{Stamp, Wanted};
 use crate::statusdir::{Directory, ReadRecord};
-
-/// Fewer are looked at before a thread has begun.
-const MANY: usize = 200;
-/// More would wait for each other in the kernel.
-const MOST_THREADS: usize = 4;
 
 /// Why a service needs somebody's attention, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,16 +87,7 @@ impl Sight {
     /// Looks at many, on several processors: nearly all of it is the kernel's work.
     #[must_use]
     pub fn of_all(services: &[Service]) -> Vec<Self> {
-        let all = |services: &[Service]| services.iter().cloned().map(Self::of).collect::<Vec<_>>();
-        if services.len() < MANY {
-            return all(services);
-        }
-        let processors = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        thread::scope(|scope| {
-            let parts = services.chunks(services.len().div_ceil(processors));
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || all(part))).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        })
+        in_parts(services, |part| part.iter().cloned().map(Self::of).collect())
     }
 
     /// A service of which nothing can be read, and why.

@@ -43,12 +43,12 @@ pub(super) fn no_supervise(refusal: Refusal, verb: Verb, dir: &Directory) -> Out
     if let Some(words) = last.as_ref().and_then(|last| already(verb, dir, last)) {
         return Outcome::Done(words.to_owned());
     }
-    let help = next_step(dir, last.as_ref());
     Outcome::NoSupervise(match last.map(|last| (how_it_ended(dir, &last), last)) {
         Some((life, last)) if last.gave_up() || life == Life::Killed => {
-            format!("{words}: {}; {help}", end_words("it", life, &last))
+            format!("{words}: {}; {}", end_words("it", life, &last), next_step(dir, &last))
         }
-        _ => format!("{words}; {help}"),
+        Some((_, last)) => format!("{words}; {}", next_step(dir, &last)),
+        None => format!("{words}, nor a record of one"),
     })
 }
 
@@ -69,17 +69,13 @@ pub(super) fn somebody_has_the_lock(dir: &Directory) -> bool {
 }
 
 /// How somebody gets a supervise there.
-fn next_step(dir: &Directory, last: Option<&Fare>) -> String {
-    let command = last.and_then(|last| last.long.as_ref()?.text("command"));
-    let line = match command {
+fn next_step(dir: &Directory, last: &Fare) -> String {
+    let line = match last.long.as_ref().and_then(|long| long.text("command")) {
         Some(command) => format!("(supervise -p {} ... {})", shown(dir.path()), printable(command.as_bytes())),
         None => format!("(supervise -p {} ...)", shown(dir.path())),
     };
-    match last {
-        Some(last) if last.pid.is_some() => format!("the same supervise command as before adopts it {line}"),
-        Some(_) => format!("the same supervise command as before starts it again {line}"),
-        None => format!("a supervise command starts it {line}"),
-    }
+    let does = if last.pid.is_some() { "adopts it" } else { "starts it again" };
+    format!("the same supervise command as before {does} {line}")
 }
 
 /// How a supervise ended that does not live any more: one that ends by itself leaves no pid and no `ok` (the classic

@@ -1,12 +1,18 @@
 //! The text of `state`: one `key : value` a line, in an order that never changes.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::policy::{Ended, LastExit, Stamp, Wanted, Window};
 
 use super::ended_text;
 use crate::text::{escape, unescape};
+
+/// Between a key and its value.
+const SEPARATOR: &str = " : ";
+/// There are hardly more keys.
+const USUAL_LINES: usize = 28;
 
 /// The long record (docs/operation.md, "The long record"). A key without a value is left out.
 #[derive(Clone, Debug)]
@@ -131,8 +137,10 @@ impl LongRecord<'_> {
 /// A long record as a reader has it: whatever version wrote it, what it says under the keys that the reader knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadRecord {
-    /// Key and value in the file's order, as they stand there.
-    lines: Vec<(String, String)>,
+    /// The file. One string, because a thousand services have tens of thousands of keys and values.
+    text: String,
+    /// Where keys and values stand in it, in their order.
+    lines: Vec<[Range<usize>; 2]>,
 }
 
 impl ReadRecord {
@@ -140,15 +148,22 @@ impl ReadRecord {
     /// module, so it is no long record.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(bytes);
-        let pair = |line: &str| line.split_once(" : ").map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let record = Self { lines: text.split('\n').filter_map(pair).collect() };
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let (mut lines, mut start) = (Vec::with_capacity(USUAL_LINES), 0);
+        for line in text.split('\n') {
+            if let Some((key, _)) = line.split_once(SEPARATOR) {
+                let key_end = start + key.len();
+                lines.push([start..key_end, key_end + SEPARATOR.len()..start + line.len()]);
+            }
+            start += line.len() + 1;
+        }
+        let record = Self { text, lines };
         record.text("module").is_some().then_some(record)
     }
 
     /// Every key with its value, as they stand in the file.
     pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.lines.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.lines.iter().map(|[key, value]| (&self.text[key.clone()], &self.text[value.clone()]))
     }
 
     /// The value of a key as it stands in the file, with its bytes escaped.
@@ -171,8 +186,11 @@ impl ReadRecord {
 
     /// Puts another number under a key, where it has that key.
     pub fn set_number(&mut self, key: &str, number: u64) {
-        if let Some((_, value)) = self.lines.iter_mut().find(|(known, _)| known == key) {
-            *value = number.to_string();
+        let known = self.lines.iter_mut().find(|[known, _]| self.text[known.clone()] == *key);
+        if let Some([_, value]) = known {
+            let start = self.text.len(); // behind all else
+            self.text.push_str(&number.to_string());
+            *value = start..self.text.len();
         }
     }
 

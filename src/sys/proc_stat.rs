@@ -1,8 +1,12 @@
 //! What `/proc/PID/stat` says of a process.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 
 use nix::unistd::Pid;
+
+/// A name of 64 bytes at most, and 52 numbers of 20 digits with their blanks, are shorter than this.
+const LONGEST: usize = 2048;
 
 /// Some fields of proc_pid_stat(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +33,10 @@ impl ProcStat {
     /// `None`: there is no such process, or no /proc.
     #[must_use]
     pub fn read(pid: Pid) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        // One call for all of it: svc reads it a thousand times.
+        let mut bytes = [0; LONGEST];
+        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut bytes).ok()?;
+        Self::parse(&bytes[..length])
     }
 
     /// It has not ended.
