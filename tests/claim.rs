@@ -13,10 +13,11 @@ use crate::common::{
 use crate::succession::with_right_sum;
 use crate::traced::{can_trace, strace};
 
-/// A call of supervise with `service line starts ready`, where `service` stands in the last folder of a PATH that takes
-/// the kernel some tenths of a second to go through. So long a child is between its fork and its exec.
+/// A call of supervise with `service` and these words (`None`: with the conf's command), where `service` stands in the
+/// last folder of a PATH that takes the kernel some tenths of a second to go through. So long a child is between its
+/// start and its exec.
 #[track_caller]
-fn slow_to_exec(sandbox: &Sandbox) -> Command {
+pub(crate) fn slow_to_exec(sandbox: &Sandbox, words: Option<&str>) -> Command {
     // Each folder is found through as many links as the kernel follows (path_resolution(7)).
     fs::create_dir(sandbox.path("empty")).expect("the sandbox is writable");
     symlink("empty", sandbox.path("l0")).expect("a link");
@@ -25,8 +26,8 @@ fn slow_to_exec(sandbox: &Sandbox) -> Command {
     }
     symlink("l37", sandbox.path("x")).expect("a link");
     let path = "x:".repeat(60_000) + ".";
-    let mut command = sandbox.command(&["-p", "status/app", "-F", "supervise.conf", "--foreground", "-f"]);
-    command.arg("service line starts ready").env("PATH", path);
+    let mut command = sandbox.command(&["-p", "status/app", "-F", "supervise.conf", "--foreground"]);
+    command.args(words.map(|words| format!("-fservice {words}"))).env("PATH", path);
     command
 }
 
@@ -37,7 +38,7 @@ fn is_supervise(pid: Pid) -> bool {
 
 /// The service, before it has come to its exec. An svalarm on its way to one leads a session.
 #[track_caller]
-fn until_child(sandbox: &Sandbox, supervise: &Foreground) -> Pid {
+pub(crate) fn until_child(sandbox: &Sandbox, supervise: &Foreground) -> Pid {
     eventually_some(sandbox, "a child is on its way to its exec", || {
         let leads_no_session = |pid: Pid| process_stat(pid).is_some_and(|stat| stat.session != pid);
         let is_it = |pid: &Pid| *pid != supervise.pid() && is_supervise(*pid) && leads_no_session(*pid);
@@ -56,7 +57,7 @@ fn start_behind(sandbox: &Sandbox) {
 fn a_child_that_has_not_come_to_its_exec_is_known() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(ALARMED);
-    let supervise = sandbox.spawn(slow_to_exec(&sandbox));
+    let supervise = sandbox.spawn(slow_to_exec(&sandbox, Some("line starts ready")));
     let child = until_child(&sandbox, &supervise);
     signal(supervise.pid(), Signal::SIGKILL);
     supervise.wait();
@@ -73,7 +74,7 @@ fn a_child_that_has_not_come_to_its_exec_is_known() {
 fn a_restart_that_is_killed_before_its_exec_has_counted_the_exit() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(ALARMED);
-    let supervise = sandbox.spawn(slow_to_exec(&sandbox));
+    let supervise = sandbox.spawn(slow_to_exec(&sandbox, Some("line starts ready")));
     let first = sandbox.until_ready();
     signal(first, Signal::SIGKILL);
     let child = until_child(&sandbox, &supervise);
@@ -93,7 +94,7 @@ fn a_restart_that_is_killed_before_its_exec_has_counted_the_exit() {
 fn supervise_writes_no_claim_while_its_child_has_not_come_to_its_exec() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(ALARMED);
-    let supervise = sandbox.spawn(slow_to_exec(&sandbox));
+    let supervise = sandbox.spawn(slow_to_exec(&sandbox, Some("line starts ready")));
     let child = until_child(&sandbox, &supervise);
     let claimed = format!("pid {child:020}\n");
     eventually(&sandbox, "the child has written the claim", || sandbox.text("claim").contains(&claimed));

@@ -10,6 +10,7 @@ mod bad_conf;
 mod bad_days;
 mod bad_kernels;
 mod bad_limits;
+mod before_exec;
 mod claim;
 mod command_line;
 mod commands;

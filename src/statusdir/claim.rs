@@ -82,11 +82,11 @@ impl ClaimBlock {
     /// The bytes to write, in two pieces: the newlines are the program's own, and no copy has to be kept of them.
     #[must_use]
     pub fn bytes(&self) -> [&[u8]; 2] {
-        [&self.said, &Self::EMPTY[self.said.len()..]]
+        [&self.said, Self::EMPTY.get(self.said.len()..).unwrap_or_default()]
     }
 
     fn put(&mut self, at: usize, mut number: u64) {
-        for place in self.said[at..at + DIGITS].iter_mut().rev() {
+        for place in self.said.iter_mut().skip(at).take(DIGITS).rev() {
             *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
             number /= 10;
         }
@@ -97,7 +97,7 @@ impl StampClaim for ClaimBlock {
     fn stamp(&mut self, pid: u32, boot_ns: u64) -> [&[u8]; 2] {
         self.put(PID, u64::from(pid));
         self.put(UNTIL, boot_ns);
-        self.put(SUM, sum(&self.said[SUMMED..]));
+        self.put(SUM, sum(self.said.get(SUMMED..).unwrap_or_default()));
         self.bytes()
     }
 }

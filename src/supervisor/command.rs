@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
+use std::rc::Rc;
 
 use nix::unistd::Pid;
 
@@ -22,7 +23,7 @@ pub(super) struct Running {
 /// What a start runs.
 #[derive(Debug)]
 pub(super) struct ServiceCommand {
-    pub(super) program: Program,
+    pub(super) program: Rc<Program>,
     pub(super) running: Running,
     /// [`Claim::command_number`]
     pub(super) number: u64,
@@ -33,7 +34,7 @@ impl ServiceCommand {
     pub(super) fn new(words: &[OsString]) -> Option<Self> {
         let bytes = || words.iter().map(|word| word.as_encoded_bytes());
         Some(Self {
-            program: Program::new(words, env::var_os("PATH").as_deref())?,
+            program: Program::new(words, env::var_os("PATH").as_deref())?.into(),
             running: Running {
                 text: bytes().collect::<Vec<_>>().join(&b' '),
                 program: bytes().next().unwrap_or_default().to_vec(),

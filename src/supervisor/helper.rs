@@ -1,18 +1,18 @@
 //! A child that is not the service (the hook, svalarm, a program that is asked): its pid, and what became of its exec.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::sys::{Launched, Report, read_reports};
+use crate::sys::{Launched, Report, StartReport};
 
 /// A child that helps.
 #[derive(Debug)]
 pub(super) struct Helper {
     pid: Pid,
     /// Its start report, until its exec.
-    report: Option<OwnedFd>,
+    report: Option<StartReport>,
     failed: Option<Errno>,
     /// Steps that failed, and that it goes on without.
     troubles: Vec<Report>,
@@ -33,8 +33,8 @@ impl Helper {
     }
 
     fn listen(&mut self) {
-        let Some(report) = self.report.as_ref() else { return };
-        let (reports, is_over) = read_reports(report.as_fd());
+        let Some(report) = self.report.as_mut() else { return };
+        let (reports, is_over) = report.read();
         for report in reports {
             if report.step.is_fatal() {
                 self.failed = self.failed.or(Some(report.errno));

@@ -73,17 +73,17 @@ impl Supervisor {
         self.lines.append(&mut lines);
     }
 
-    /// The hot path: from here to the fork nothing is written.
+    /// The hot path: from here to the child nothing is written.
     fn start(&mut self) {
         let from = boot_ns();
-        let mut block = self.claim_of(None, (from, from), self.session).encode();
+        let block = self.claim_of(None, (from, from), self.session).encode();
         let launched = launch(Launch {
             program: &self.command.program,
             output: output(self.options.inherit_output, &self.dir),
             own_session: false,
             hup_ignored: self.settings.hup == Hup::Ignored,
             ends_with_parent: None,
-            claim: self.claim.as_mut().map(|file| (file.written_by_child(), &mut block as _)),
+            claim: self.claim.as_mut().map(|file| (file.written_by_child(), Box::new(block) as _)),
         });
         match launched {
             Ok(launched) => {
@@ -113,7 +113,7 @@ impl Supervisor {
         let launched = match Program::new(&words, std::env::var_os("PATH").as_deref()) {
             None => Err("its command has no word, or one with a NUL byte".to_owned()),
             Some(program) => launch(Launch {
-                program: &program,
+                program: &program.into(),
                 output: output(self.options.inherit_output, &self.dir),
                 own_session: false,
                 hup_ignored: false,
@@ -172,7 +172,7 @@ impl Supervisor {
 
     /// Everything that is written about a turn. The exit code, where it was the last one.
     pub(super) fn end_turn(&mut self) -> Option<u8> {
-        self.read_report(); // of a child that was forked in this turn
+        self.read_report(); // of a child that was started in this turn
         // The claim first: what others can read must be what a successor takes over.
         self.write_claim();
         self.publish();
@@ -249,7 +249,7 @@ impl Supervisor {
         self.claim_of(pid, started_between, session)
     }
 
-    /// Writes the claim where it changed; never between a fork and the report of that child, which writes its own.
+    /// Writes the claim where it changed; never between the start of a child and its report, which writes its own.
     fn write_claim(&mut self) {
         if self.report.is_some() {
             return;

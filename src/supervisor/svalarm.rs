@@ -100,7 +100,7 @@ impl Supervisor {
             [path.into_os_string()].into_iter().chain(option.map(OsString::from)).chain(["--".into(), dir]).collect();
         let Some(program) = Program::new(&words, None) else { return };
         let launched = launch(Launch {
-            program: &program,
+            program: &program.into(),
             output: Output::Null,
             own_session: true,
             hup_ignored: false,

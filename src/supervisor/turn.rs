@@ -1,7 +1,7 @@
 //! The loop. One turn: signals, commands, what has ended, what has been reported, the deadline; then all that is to
 //! be written about it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -26,7 +26,7 @@ use crate::config::{KillMode, Settings};
 use crate::policy::{Ended, Event, Exit, Moment, Now, Policy, Sig};
 use crate::statusdir::{Control, Directory, Lock, Logs, OkFifo, command_of, is_ignored};
 use crate::sys::{
-    ExitStatus, Pidfd, Report, Signals, Step, Target, Wakeup, give_back_memory, kill, now, read_reports, reap_next, why,
+    ExitStatus, Pidfd, Report, Signals, StartReport, Step, Target, Wakeup, give_back_memory, kill, now, reap_next, why,
 };
 use crate::text::escape;
 
@@ -74,8 +74,8 @@ pub struct Supervisor {
     pub(super) session: Pid,
     pub(super) pid_changed: crate::policy::Stamp,
     pub(super) adopted: bool,
-    /// The start report of the service that was forked last, until its exec.
-    pub(super) report: Option<OwnedFd>,
+    /// The start report of the service that was started last, until its exec.
+    pub(super) report: Option<StartReport>,
     /// It failed before its exec, and is about to exit.
     pub(super) not_started: Option<Ended>,
     /// The file that the kernel refused to execute, as it was found in PATH.
@@ -207,11 +207,10 @@ impl Supervisor {
         self.now = now();
     }
 
-    /// Leaves the processor and the status directory to the child that was just forked, until it is the service: all
+    /// Leaves the processor and the status directory to the child that was just started, until it is the service: all
     /// that is to be written about it would only be in its way. A signal or a command ends this at once. It is a time
     /// and not the start report that ends it, since whoever is woken by an exec is in the way of what was executed.
     pub(super) fn let_it_execute(&mut self) {
-        // Not on the heap, each page of which is now copied with the first write.
         let mut fifos = self.control.descriptors();
         let mut descriptors: [PollFd<'_>; 3] = std::array::from_fn(|_| {
             PollFd::new(fifos.next().unwrap_or_else(|| self.signals.as_fd()), PollFlags::POLLIN)
@@ -306,8 +305,8 @@ impl Supervisor {
 
     /// What the child told of its start, now that it has ended. The answer: it never became the service.
     fn last_report(&mut self) -> Option<Ended> {
-        let report = self.report.take()?;
-        let (reports, _) = read_reports(report.as_fd());
+        let mut report = self.report.take()?;
+        let (reports, _) = report.read();
         self.take_reports(reports);
         self.not_started.take()
     }
@@ -331,8 +330,8 @@ impl Supervisor {
         if !std::mem::take(&mut self.ready.report) {
             return;
         }
-        let Some(report) = self.report.as_ref() else { return };
-        let (reports, is_over) = read_reports(report.as_fd());
+        let Some(report) = self.report.as_mut() else { return };
+        let (reports, is_over) = report.read();
         self.take_reports(reports);
         if is_over && self.not_started.is_none() {
             self.report = None; // it has become the service

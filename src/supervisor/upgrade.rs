@@ -4,6 +4,7 @@
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -50,9 +51,9 @@ pub(super) struct Upgrade {
 #[derive(Debug)]
 enum Attempt {
     /// It runs as a child, and is to say if it can go on.
-    Asked { child: Helper, answer: OwnedFd, program: Program, until: Moment },
+    Asked { child: Helper, answer: OwnedFd, program: Rc<Program>, until: Moment },
     /// It can.
-    Agreed(Program),
+    Agreed(Rc<Program>),
 }
 
 impl Upgrade {
@@ -122,6 +123,7 @@ impl Supervisor {
         let question = self.hand_over().write().map_err(unable("make a file in memory"))?;
         let (answer, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(unable("make a pipe"))?;
         let program = Program::of_file(file, &words(Some(ASKS))).ok_or("this one was started without a name")?;
+        let program = Rc::new(program);
         let launched = launch(Launch {
             program: &program,
             output: Output::Dialogue { question: question.as_fd(), answer: tell.as_fd() },
@@ -185,13 +187,13 @@ impl Supervisor {
             return;
         }
         let Some(Attempt::Agreed(program)) = self.upgrade.attempt.take() else { return };
-        let Err(errno) = self.execute(program);
+        let Err(errno) = self.execute(&program);
         self.upgrade_failed(&format!("unable to execute {}: {}", self.upgrade.path_text(), why(errno)));
         self.publish();
         self.write_lines();
     }
 
-    fn execute(&self, program: Program) -> Result<std::convert::Infallible, Errno> {
+    fn execute(&self, program: &Program) -> Result<std::convert::Infallible, Errno> {
         let program = program.with_words(&words(None)).ok_or(Errno::EINVAL)?;
         let question = self.hand_over().write()?;
         let value = format!("{} {}", question.as_raw_fd(), std::process::id());

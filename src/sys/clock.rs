@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::raw::{call, word};
 use crate::policy::{Moment, Now, Stamp};
 
 fn read(clock: libc::clockid_t) -> u64 {
@@ -31,15 +32,15 @@ pub fn boot_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME)
 }
 
-/// The same for a process that was just forked: asked of the kernel itself, which takes less time than to find the page
-/// in which it tells the time to everybody. Async-signal-safe.
+/// The same for a child before its exec: asked of the kernel itself, which in a copy of the memory takes less time than to
+/// find the page in which it tells the time to everybody. Leaves errno alone.
 pub(super) fn boot_ns_of_child() -> u64 {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the pointer is to a timespec of ours, which the kernel fills in where it says 0.
     let time = unsafe {
-        match libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_BOOTTIME, time.as_mut_ptr()) {
-            0 => time.assume_init(),
-            _ => return boot_ns(), // a kernel of 32 bits that has no such call any more
+        match call(libc::SYS_clock_gettime, [word(libc::CLOCK_BOOTTIME), time.as_mut_ptr().expose_provenance()]) {
+            Ok(_) => time.assume_init(),
+            Err(_) => return boot_ns(), // a kernel of 32 bits that has no such call any more
         }
     };
     nanoseconds(time)

@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
+use super::raw::{call, word};
+
 /// Closes every descriptor from `first` on: whatever the caller had open is no business of a background process.
 pub fn close_from(first: RawFd) {
     // SAFETY: called at start, before this process has opened anything above stderr that it still uses.
@@ -130,8 +132,9 @@ fn open_plainly(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<
     let always = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
     // SAFETY: the name is a C string and the directory open; a new descriptor is owned by nobody else.
     unsafe {
-        let fd = Errno::result(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | always, 0o666))?;
-        Ok(OwnedFd::from_raw_fd(fd))
+        let (dir, name) = (word(dir.as_raw_fd()), name.as_ptr().expose_provenance());
+        let fd = call(libc::SYS_openat, [dir, name, word(flags | always), 0o666])?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
     }
 }
 
@@ -141,14 +144,16 @@ fn open_plainly(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<
 fn follow_owned_link(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
     let link = open_plainly(dir, name, libc::O_PATH | libc::O_NOFOLLOW)?;
     let mut target = [0_u8; libc::PATH_MAX as usize];
-    // SAFETY: all-zero bytes are a valid stat; the pointers are to values of ours, and the last byte of the target stays
-    // zero. geteuid has no preconditions.
+    let (file, nothing) = (word(link.as_raw_fd()), c"".as_ptr().expose_provenance());
+    // SAFETY: all-zero bytes are a valid statx; the pointers are to values of ours, and the last byte of the target
+    // stays zero. geteuid(2) has no preconditions.
     let owned = unsafe {
-        let mut stat = std::mem::zeroed::<libc::stat>();
-        Errno::result(libc::fstat(link.as_raw_fd(), &raw mut stat))?;
-        let (place, room) = (target.as_mut_ptr().cast(), target.len() - 1);
-        Errno::result(libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), place, room))?;
-        stat.st_uid == 0 || stat.st_uid == libc::geteuid()
+        let mut stat = std::mem::zeroed::<libc::statx>();
+        let (place, asked) = ((&raw mut stat).expose_provenance(), libc::STATX_UID as usize);
+        call(libc::SYS_statx, [file, nothing, word(libc::AT_EMPTY_PATH), asked, place])?;
+        let (place, room) = (target.as_mut_ptr().expose_provenance(), target.len() - 1);
+        call(libc::SYS_readlinkat, [file, nothing, place, room])?;
+        stat.stx_uid == 0 || call(libc::SYS_geteuid, []) == Ok(stat.stx_uid as usize)
     };
     let target = CStr::from_bytes_until_nul(&target).map_err(|_| Errno::ENAMETOOLONG)?;
     if owned { open_plainly(dir, target, flags) } else { Err(Errno::ELOOP) }

@@ -1,12 +1,14 @@
 //! System calls that need `unsafe` or that no safe wrapper offers; every unsafe block of the project is here.
 #![allow(unsafe_code)]
 
+mod child;
 mod clock;
 mod entry;
 mod errno;
 mod fds;
 #[doc(hidden)]
 pub mod left_out;
+mod lent;
 mod memory;
 mod names;
 mod own;
@@ -14,6 +16,7 @@ mod pidfd;
 mod proc_stat;
 mod process;
 mod program;
+mod raw;
 mod signals;
 mod spawn;
 mod terminal;
@@ -37,7 +40,7 @@ pub use process::{
 };
 pub use program::Program;
 pub use signals::{Signals, Wakeup, read_signals, take_over_signals};
-pub use spawn::{Launch, Launched, Output, Report, StampClaim, Step, launch, read_reports};
+pub use spawn::{Launch, Launched, Output, Report, StampClaim, StartReport, Step, launch};
 pub use terminal::columns;
 pub use waits::Waits;
 pub use zone::{LocalTime, local_time};

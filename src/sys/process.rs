@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::proc_stat::{ProcStat, all_processes};
+use super::raw::{call, word};
 use crate::policy::Ended;
 
 /// Which side of a fork this is.
@@ -171,20 +172,21 @@ pub(super) fn ended(status: i32) -> Ended {
 
 /// The kernel is to send KILL to the calling process when its parent dies, which has this pid. Where it is dead already,
 /// the calling process ends at once. Async-signal-safe.
-pub(super) fn end_with(parent: Pid) {
-    // SAFETY: takes plain numbers. It cannot fail for a signal that exists.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    if nix::unistd::getppid() != parent {
-        // It died before the kernel was told of it.
-        // SAFETY: ends this copy of the process without running what the original registered for its exit.
-        unsafe { libc::_exit(127) };
+pub(super) fn end_with(parent: libc::pid_t) {
+    // SAFETY: system calls on plain numbers. The first cannot fail for a signal that exists.
+    unsafe {
+        let _ = call(libc::SYS_prctl, [word(libc::PR_SET_PDEATHSIG), word(libc::SIGKILL)]);
+        if call(libc::SYS_getppid, []) != Ok(word(parent)) {
+            // It died before the kernel was told of it. What it has registered for its exit is not run here.
+            let _ = call(libc::SYS_exit_group, [127]);
+        }
     }
 }
 
 /// The program of this command gets KILL when the process that started it dies.
 pub fn ends_with_parent(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
-    let parent = Pid::this();
+    let parent = Pid::this().as_raw();
     // SAFETY: the closure makes system calls only, which are async-signal-safe.
     unsafe {
         command.pre_exec(move || {

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
+use super::raw::{call, word};
+
 /// The words of a command, and the files that its first word may mean.
 #[derive(Debug)]
 pub struct Program {
@@ -50,10 +52,10 @@ impl Program {
         Some(Self { candidates: Vec::new(), file: Some(file), ..Self::new(words, None)? })
     }
 
-    /// The same file with other words.
+    /// The same file with other words. `None`: there is none, or no descriptor left for it.
     #[must_use]
-    pub fn with_words(self, words: &[OsString]) -> Option<Self> {
-        Self::of_file(self.file?, words)
+    pub fn with_words(&self, words: &[OsString]) -> Option<Self> {
+        Self::of_file(self.file.as_ref()?.try_clone().ok()?, words)
     }
 
     /// One of the files that are tried.
@@ -74,8 +76,7 @@ impl Program {
         for (number, candidate) in (0..).zip(&self.candidates) {
             // SAFETY: the argument vector ends with a null and its strings live as long as `self`; the environment
             // is the process's own.
-            unsafe { libc::execve(candidate.as_ptr(), self.argv.as_ptr(), environ.cast()) };
-            match Errno::last() {
+            match unsafe { execute(candidate, self.argv.as_ptr(), environ) } {
                 Errno::ENOENT | Errno::ENOTDIR => {}
                 Errno::EACCES => refused = (Errno::EACCES, number),
                 other => return (other, number),
@@ -104,14 +105,27 @@ impl Program {
 
     /// execveat(2) of the file itself. Async-signal-safe.
     unsafe fn exec_file(&self, file: &OwnedFd, environment: *const *const c_char) -> Errno {
+        let (argv, flags) = (self.argv.as_ptr().expose_provenance(), word(libc::AT_EMPTY_PATH));
         // SAFETY: the argument vector ends with a null and its strings live as long as `self`; the caller answers for
         // the environment.
-        unsafe {
-            let (argv, flags) = (self.argv.as_ptr(), libc::AT_EMPTY_PATH);
-            libc::syscall(libc::SYS_execveat, file.as_raw_fd(), c"".as_ptr(), argv, environment, flags);
-        }
-        Errno::last()
+        let executed = unsafe {
+            let (file, name) = (word(file.as_raw_fd()), c"".as_ptr().expose_provenance());
+            call(libc::SYS_execveat, [file, name, argv, environment.expose_provenance(), flags])
+        };
+        executed.err().unwrap_or(Errno::ENOEXEC) // there is no way back from one that went well
     }
+}
+
+/// execve(2); returns only if that failed. Async-signal-safe.
+unsafe fn execute(file: &CStr, argv: *const *const c_char, environment: *const *const c_char) -> Errno {
+    // SAFETY: the caller answers for it.
+    let executed = unsafe {
+        call(
+            libc::SYS_execve,
+            [file.as_ptr().expose_provenance(), argv.expose_provenance(), environment.expose_provenance()],
+        )
+    };
+    executed.err().unwrap_or(Errno::ENOEXEC) // there is no way back from one that went well
 }
 
 unsafe extern "C" {

@@ -6,6 +6,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::raw::{call, word};
+
 /// What the signals that came since the last look ask for; several of a kind count once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wakeup {
@@ -25,11 +27,27 @@ pub struct Signals {
     fd: SignalFd,
 }
 
-/// The kernel's `struct sigaction`, on every architecture at most so large; all zero it is the default action.
+/// The kernel's `struct sigaction`, on every architecture at most so large, with what is done first. All zero it is the
+/// default action.
 #[derive(Default)]
 #[repr(C)]
-struct KernelAction {
-    words: [u64; 4],
+pub(super) struct KernelAction {
+    words: [usize; 8],
+}
+
+impl KernelAction {
+    /// The signal is ignored.
+    pub(super) fn ignore() -> Self {
+        Self { words: [libc::SIG_IGN, 0, 0, 0, 0, 0, 0, 0] }
+    }
+
+    /// Makes this the disposition of a signal, of those too that the C library keeps to itself. Async-signal-safe.
+    pub(super) fn set(&self, number: libc::c_int) {
+        let action = (&raw const *self).expose_provenance();
+        // SAFETY: neither the default nor to ignore it has code of ours, and the old one is not asked for. The kernel
+        // refuses KILL and STOP, which is as well.
+        let _ = unsafe { call(libc::SYS_rt_sigaction, [word(number), action, 0, size_of::<u64>()]) };
+    }
 }
 
 /// So many signals are read with one call. All five kinds at once are rare.
@@ -48,13 +66,7 @@ const LAST_SIGNAL: libc::c_int = 64;
 pub fn take_over_signals() -> Result<Signals, Errno> {
     let hup_ignored = ignored(libc::SIGHUP);
     for number in (1..=LAST_SIGNAL).filter(|&number| number != libc::SIGHUP || !hup_ignored) {
-        let default = KernelAction::default();
-        // SAFETY: the default action has no code of ours. The C library would refuse the two signals that it keeps to
-        // itself, and a caller can have left those ignored too. The kernel refuses KILL and STOP, which is as well.
-        unsafe {
-            let none = std::ptr::null_mut::<KernelAction>();
-            libc::syscall(libc::SYS_rt_sigaction, number, &raw const default, none, size_of::<u64>());
-        }
+        KernelAction::default().set(number);
     }
     let mut blocked = SigSet::all();
     for kept in [

@@ -1,21 +1,18 @@
-//! From fork to exec: a straight line of named steps, each of which tells if it fails, and why.
-//!
-//! The child is a copy of a process with one thread, so it could do anything; it does only what cannot block for
-//! long, and allocates nothing, so that the way from a death to the next exec stays short.
+//! Starting a program as a child: what it is to be, and what the child tells of its way there.
 
-use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{Pid, pipe2};
 
 use super::Program;
-use super::clock::boot_ns_of_child;
-use super::fds::open_owned_link;
+use super::child::{Orders, Streams};
+use super::lent::{Lent, start};
+use super::signals::KernelAction;
 
-/// A step of the child between fork and exec.
+/// A step of the child before its exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
@@ -96,7 +93,7 @@ pub enum Output<'a> {
 }
 
 /// Gives the whole claim block in the child, from its pid and a time on the clock of [`super::boot_ns`] that is not before
-/// its fork. Must not allocate.
+/// its start. Must neither allocate nor panic.
 pub trait StampClaim {
     /// The block, stamped, in two pieces.
     fn stamp(&mut self, pid: u32, boot_ns: u64) -> [&[u8]; 2];
@@ -105,7 +102,7 @@ pub trait StampClaim {
 /// A program to be started.
 pub struct Launch<'a> {
     /// The program.
-    pub program: &'a Program,
+    pub program: &'a Rc<Program>,
     /// Where its output goes.
     pub output: Output<'a>,
     /// It leads a session of its own, not only a process group: it outlives whatever ends supervise's session.
@@ -115,153 +112,97 @@ pub struct Launch<'a> {
     /// It gets KILL when this process, its parent, dies.
     pub ends_with_parent: Option<Pid>,
     /// The claim's file, and what gives the block to write there.
-    pub claim: Option<(BorrowedFd<'a>, &'a mut dyn StampClaim)>,
+    pub claim: Option<(BorrowedFd<'a>, Box<dyn StampClaim>)>,
 }
 
-/// A program that was forked.
+/// A program that was started.
 #[derive(Debug)]
 pub struct Launched {
     /// Its pid.
     pub pid: Pid,
-    /// Steps that failed are read from here; its end without one that is fatal is the exec.
-    pub report: OwnedFd,
+    /// What the child tells until it is the program.
+    pub report: StartReport,
 }
 
-/// Forks, and lets the child take its steps. stdin is the caller's (supervise's own is /dev/null), but in a dialogue.
+/// Steps of a child that failed; the end of it without one that is fatal is the exec. Whoever drops it before its end
+/// gives up the memory that the child was lent.
+#[derive(Debug)]
+pub struct StartReport {
+    pipe: OwnedFd,
+    lent: Option<Lent>,
+}
+
+/// Starts a child, and lets it take its steps. stdin is the caller's (supervise's own is /dev/null), but in a dialogue.
 ///
 /// # Errors
-/// The pipe or the fork was refused; there is no child.
-pub fn launch(mut launch: Launch<'_>) -> Result<Launched, Errno> {
-    let (report, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-    // SAFETY: all-zero bytes are a valid one. Made here, so that the child need not look for the function that does it.
-    let mut hup = unsafe { std::mem::zeroed::<libc::sigaction>() };
-    hup.sa_sigaction = if launch.hup_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
-    // SAFETY: the child makes system calls only, and then becomes another program or ends.
-    match unsafe { super::process::fork_bare() }? {
-        0 => {
-            let failed = run_child(&mut launch, &hup, tell.as_fd());
-            send(tell.as_fd(), failed);
-            // SAFETY: ends this copy of the process without running what the original registered for its exit.
-            unsafe { libc::_exit(127) }
-        }
-        pid => {
-            let pid = Pid::from_raw(pid);
-            if !launch.own_session {
-                // Both sides do this, so that it holds for whichever comes first (setpgid(2), EACCES after the exec).
-                let _ = nix::unistd::setpgid(pid, pid);
+/// The pipe or the child was refused; there is no child.
+pub fn launch(launch: Launch<'_>) -> Result<Launched, Errno> {
+    let (pipe, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let (pid, lent) = start(Orders {
+        program: Rc::clone(launch.program),
+        streams: match launch.output {
+            Output::Inherit => Streams::Inherit,
+            Output::Files(dir) => Streams::Files(dir.as_raw_fd()),
+            Output::Null => Streams::Null,
+            Output::Dialogue { question, answer } => {
+                Streams::Dialogue { question: question.as_raw_fd(), answer: answer.as_raw_fd() }
             }
-            Ok(Launched { pid, report })
-        }
+        },
+        own_session: launch.own_session,
+        hup: if launch.hup_ignored { KernelAction::ignore() } else { KernelAction::default() },
+        ends_with_parent: launch.ends_with_parent.map(Pid::as_raw),
+        claim: launch.claim.map(|(file, block)| (file.as_raw_fd(), block)),
+        tell: tell.as_raw_fd(),
+    })?;
+    let pid = Pid::from_raw(pid);
+    if !launch.own_session {
+        // Both sides do this, so that it holds for whichever comes first (setpgid(2), EACCES after the exec).
+        let _ = nix::unistd::setpgid(pid, pid);
+    }
+    Ok(Launched { pid, report: StartReport { pipe, lent } })
+}
+
+impl Report {
+    const LENGTH: usize = 7;
+
+    /// As the child tells it, in one write.
+    pub(super) fn message(self) -> [u8; Self::LENGTH] {
+        let errno = (self.errno as i32).to_ne_bytes();
+        let file = self.file.to_ne_bytes();
+        [self.step as u8, errno[0], errno[1], errno[2], errno[3], file[0], file[1]]
+    }
+
+    fn from_message(message: [u8; Self::LENGTH]) -> Option<Self> {
+        let [step, errno @ .., file, last] = message;
+        let errno = Errno::from_raw(i32::from_ne_bytes(errno));
+        Some(Self { step: Step::from_number(step)?, errno, file: u16::from_ne_bytes([file, last]) })
     }
 }
 
-/// The child's line of steps; returns the one that failed.
-fn run_child(launch: &mut Launch<'_>, hup: &libc::sigaction, tell: BorrowedFd<'_>) -> Report {
-    let failed = |step| move |errno| Report { step, errno, file: 0 };
-    let steps = |launch: &mut Launch<'_>| -> Result<(), Report> {
-        if launch.own_session {
-            nix::unistd::setsid().map_err(failed(Step::Group))?;
-        } else {
-            nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(failed(Step::Group))?;
-        }
-        if let Some(parent) = launch.ends_with_parent {
-            super::process::end_with(parent);
-        }
-        match launch.output {
-            Output::Inherit => {}
-            Output::Files(dir) => {
-                redirect(dir, c"__stdout", 1, Step::Stdout, tell);
-                redirect(dir, c"__stderr", 2, Step::Stderr, tell);
-            }
-            // SAFETY: system calls on plain numbers.
-            Output::Null => unsafe {
-                libc::dup2(0, 1);
-                libc::dup2(0, 2);
-            },
-            // SAFETY: system calls on plain numbers.
-            Output::Dialogue { question, answer } => unsafe {
-                libc::dup2(0, 2);
-                libc::dup2(answer.as_raw_fd(), 1);
-                libc::dup2(question.as_raw_fd(), 0);
-            },
-        }
-        if let Some((file, claim)) = launch.claim.as_mut() {
-            let block = claim.stamp(std::process::id(), boot_ns_of_child());
-            let size = block[0].len() + block[1].len();
-            let written = nix::sys::uio::pwritev(file, &block.map(IoSlice::new), 0);
-            if written != Ok(size) {
-                let errno = written.err().unwrap_or(Errno::ENOSPC);
-                send(tell, Report { step: Step::Claim, errno, file: 0 });
-                forget_file_limit();
-            }
-        }
-        // SAFETY: neither disposition has code of ours. All other signals have the default already.
-        unsafe { libc::sigaction(libc::SIGHUP, hup, std::ptr::null_mut()) };
-        // Behind the last write: before, a limit on file sizes is an error (setrlimit(2)) and not the end of the child.
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(failed(Step::Signals))
-    };
-    match steps(launch) {
-        Ok(()) => {
-            let (errno, file) = launch.program.exec();
-            Report { step: Step::Exec, errno, file }
-        }
-        Err(report) => report,
-    }
-}
-
-/// A write beyond the limit on file sizes has left a signal behind, which is blocked: it is dropped.
-fn forget_file_limit() {
-    // SAFETY: neither disposition has code of ours; a signal that is ignored is dropped though it is blocked (signal(7)).
-    unsafe {
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-        libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
-    }
-}
-
-/// Makes `name` in `dir` the descriptor `number`, or /dev/null (which is what stdin is) where that fails.
-fn redirect(dir: BorrowedFd<'_>, name: &std::ffi::CStr, number: i32, step: Step, tell: BorrowedFd<'_>) {
-    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
-    let redirected = open_owned_link(dir, name, flags).and_then(|file| {
-        // O_NONBLOCK was for the opening alone. O_APPEND stays.
-        // SAFETY: system calls on descriptors that are open.
-        Errno::result(unsafe {
-            libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND);
-            libc::dup2(file.as_raw_fd(), number)
-        })
-    });
-    if let Err(errno) = redirected {
-        send(tell, Report { step, errno, file: 0 });
-        // SAFETY: a system call on plain numbers.
-        unsafe { libc::dup2(0, number) };
-    }
-}
-
-const MESSAGE: usize = 7;
-
-fn send(tell: BorrowedFd<'_>, report: Report) {
-    let errno = (report.errno as i32).to_ne_bytes();
-    let file = report.file.to_ne_bytes();
-    let message: [u8; MESSAGE] = [report.step as u8, errno[0], errno[1], errno[2], errno[3], file[0], file[1]];
-    let _ = nix::unistd::write(tell, &message); // nobody is left to tell of it where this fails
-}
-
-/// Reads what the child has told so far. The flag: no more will come, since it has executed its program or ended.
-#[must_use]
-pub fn read_reports(from: BorrowedFd<'_>) -> (Vec<Report>, bool) {
-    let mut reports = Vec::new();
-    loop {
-        let mut message = [0; MESSAGE];
-        match nix::unistd::read(from, &mut message) {
-            Ok(MESSAGE) => {
-                let errno = i32::from_ne_bytes([message[1], message[2], message[3], message[4]]);
-                if let Some(step) = Step::from_number(message[0]) {
-                    let file = u16::from_ne_bytes([message[5], message[6]]);
-                    reports.push(Report { step, errno: Errno::from_raw(errno), file });
+impl StartReport {
+    /// Reads what the child has told so far. The flag: no more will come, since it has executed its program or ended.
+    #[must_use]
+    pub fn read(&mut self) -> (Vec<Report>, bool) {
+        let mut reports = Vec::new();
+        loop {
+            let mut message = [0; Report::LENGTH];
+            match nix::unistd::read(&self.pipe, &mut message) {
+                Ok(0) => {
+                    // SAFETY: nobody has the other end but the child, which the kernel takes it from at its exec or its
+                    // end, and either time after its memory.
+                    drop(self.lent.take().map(|lent| unsafe { lent.give_back() }));
+                    return (reports, true);
                 }
+                Ok(_) => reports.extend(Report::from_message(message)),
+                Err(Errno::EINTR) => {}
+                Err(_) => return (reports, false),
             }
-            Ok(_) => return (reports, true),
-            Err(Errno::EINTR) => {}
-            Err(_) => return (reports, false),
         }
+    }
+}
+
+impl AsFd for StartReport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 }

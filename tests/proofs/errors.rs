@@ -139,6 +139,7 @@ const NEVER: &[c_long] = &[
     libc::SYS_uname,
     libc::SYS_lseek,
     libc::SYS_setsid,
+    libc::SYS_dup3, // of two descriptors that are open
     libc::SYS_exit_group,
     // What the C library and the runtime do before `main`.
     libc::SYS_mprotect,

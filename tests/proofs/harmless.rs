@@ -26,6 +26,7 @@ const HARMLESS: &[Line] = &[
     (libc::SYS_rt_sigtimedwait, &[], &[], "a wake-up that is not forgotten costs a look at the fifo"),
     (libc::SYS_ppoll, &[], &[], "a turn in which nothing has happened"),
     (libc::SYS_brk, &[], &[], "the C library takes memory elsewhere"),
+    (libc::SYS_mmap, &[], &[], "the C library takes memory elsewhere, and a child gets a copy of it"),
     (libc::SYS_munmap, &[], &[], "the memory stays ours"),
     (libc::SYS_getrandom, &[], &[], "the runtime's own, which has other sources"),
     (libc::SYS_close_range, &[], &[], "each descriptor is closed by itself"),
