@@ -138,7 +138,7 @@ fn what_is_meant(text: &str) -> String {
     };
     format!(
         "{} is none of sendmail, sendmail:PATH, smtp://HOST, smtp+starttls://HOST, smtps://HOST, none{hint}",
-        shown(text[..end].as_bytes())
+        shown(&text.as_bytes()[..end])
     )
 }
 
