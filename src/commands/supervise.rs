@@ -132,6 +132,7 @@ fn wait_for_answer(options: &Options, answer: &OwnedFd, child: Pid) -> u8 {
     code[0]
 }
 
+/// Sets everything up; where that fails the caller is told why.
 fn serve(options: Options, mut caller: Caller) -> Begun {
     let module = options.module.to_string();
     match Supervisor::set_up(options) {

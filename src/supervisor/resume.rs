@@ -148,11 +148,11 @@ impl Supervisor {
     /// The exit code, where another supervise has the service by now, or no start will ever work.
     pub fn begin_anew(mut options: Options, say: impl Fn(&str)) -> Result<Box<Self>, u8> {
         options.take_over = false; // who has come meanwhile has the service
-        let mut logs = Logs::new(64 << 20, 1); // the conf may not be read yet
-        let mut tell = |level, text: &str| {
+        let tell = |level, text: &str| {
             say(text);
             if let Ok(dir) = Directory::open(options.module.path()) {
-                logs.line(&dir, sys::now().stamp, level, text);
+                // The conf may not be read yet. It is not kept open: a descriptor may be what is missing.
+                Logs::new(64 << 20, 1).line(&dir, sys::now().stamp, level, text);
             }
         };
         let mut refused: Option<String> = None;
