@@ -59,6 +59,7 @@ const HARMLESS: &[Line] = &[
     (libc::SYS_unlinkat, &["ok"], &[], "held by nobody, it says the same as none"),
     (libc::SYS_fcntl, &["app"], &[], "the names of the fifo are looked at in every turn"),
     (libc::SYS_statx, &["app"], &[], "whether it is there shows when it is made"),
+    (libc::SYS_newfstatat, &["app"], &[], "svalarm is given the name that the kernel knows, or it is told"),
     // The service's output.
     (libc::SYS_openat, &["__stderr"], &[], "the alarm says that there was no __stderr; the child's own open is told"),
     (libc::SYS_statx, &["__stderr"], &[], "the alarm says that there was no __stderr"),
