@@ -8,18 +8,127 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::sys::uio::pwrite;
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
-/// Replaces `name` in `dir` by a file with these bytes and this mode.
+use crate::sys::lease;
+
+/// A file that is replaced again and again.
 ///
-/// The new file changes places with the old one, which is then removed: replacing it by rename(2) makes ext4 write
-/// the new one to the disk first. Where no new file can be made (a full disk), the old one is overwritten in place.
-///
-/// # Errors
-/// What the system call that failed says; the old file is still there.
-pub fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], mode: Mode) -> Result<(), Errno> {
-    match write_new(dir, name, bytes, mode) {
-        Err(errno @ (Errno::ENOSPC | Errno::EDQUOT)) => overwrite(dir, name, bytes).map_err(|_| errno),
-        other => other,
+/// The new file changes places with the old one: replacing it by rename(2) makes ext4 write the new one to the disk first.
+/// The old one is kept as `NAME.new`, and the next text is written there: to make a file takes three times as long, and
+/// longer with each that was removed in the last minutes. But only where nobody has it open, and no other name leads to
+/// it: a reader keeps what it has opened.
+#[derive(Debug)]
+pub struct Replaced {
+    name: &'static str,
+    /// What stands there, if it was put there by this value.
+    current: Option<Identity>,
+    /// What stood there before that.
+    spare: Option<Identity>,
+}
+
+/// Device and inode number, and whose it is.
+type Identity = (u64, u64, u32);
+
+impl Replaced {
+    /// One that was not written so far.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, current: None, spare: None }
     }
+
+    /// Replaces it in `dir` by a file with these bytes and this mode. Where no new file can be made (a full disk), the
+    /// old one is overwritten in place.
+    ///
+    /// # Errors
+    /// What the system call that failed says; the old file is still there.
+    pub fn replace(&mut self, dir: BorrowedFd<'_>, bytes: &[u8], mode: Mode) -> Result<(), Errno> {
+        match self.write_new(dir, bytes, mode) {
+            Err(errno @ (Errno::ENOSPC | Errno::EDQUOT)) => overwrite(dir, self.name, bytes).map_err(|_| errno),
+            other => other,
+        }
+    }
+
+    /// Removes what it keeps for the next time.
+    pub fn tidy(&mut self, dir: BorrowedFd<'_>) {
+        if self.spare.take().is_some() {
+            let _ = unlinkat(dir, self.new_name().as_str(), UnlinkatFlags::NoRemoveDir); // the next one does it
+        }
+    }
+
+    fn new_name(&self) -> String {
+        format!("{}.new", self.name)
+    }
+
+    fn write_new(&mut self, dir: BorrowedFd<'_>, bytes: &[u8], mode: Mode) -> Result<(), Errno> {
+        if fstatat(dir, self.name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| is_directory(&stat)) {
+            return Err(Errno::EISDIR); // somebody's, perhaps the status directory of another module
+        }
+        let (current, spare) = (self.current.take(), self.spare.take());
+        let new = self.new_name();
+        let placed = Self::written(dir, &new, spare, bytes, mode).and_then(|(identity, file)| {
+            drop(file); // the lease ends with it
+            Ok((identity, exchange(dir, &new, self.name)?))
+        });
+        match placed {
+            Ok((identity, exchanged)) => {
+                self.current = Some(identity);
+                self.spare = current.filter(|_| exchanged);
+                if exchanged && self.spare.is_none() {
+                    let _ = unlinkat(dir, new.as_str(), UnlinkatFlags::NoRemoveDir); // somebody else's
+                }
+                Ok(())
+            }
+            Err(errno) => {
+                let _ = unlinkat(dir, new.as_str(), UnlinkatFlags::NoRemoveDir);
+                Err(errno)
+            }
+        }
+    }
+
+    /// The bytes, in the spare file or a new one. Nobody else can open it until the descriptor is closed.
+    fn written(
+        dir: BorrowedFd<'_>,
+        new: &str,
+        spare: Option<Identity>,
+        bytes: &[u8],
+        mode: Mode,
+    ) -> Result<(Identity, OwnedFd), Errno> {
+        let refillable = spare.map_or(Ok(None), |spare| refillable(dir, new, spare, mode))?;
+        let (file, stat) = match refillable {
+            Some(file) => file,
+            None => {
+                let file = create_afresh(dir, new, mode)?;
+                let stat = fstat(&file)?;
+                (file, stat)
+            }
+        };
+        write_whole(file.as_fd(), bytes, 0)?;
+        if usize::try_from(stat.st_size).is_ok_and(|size| size > bytes.len()) {
+            ftruncate(&file, i64::try_from(bytes.len()).map_err(|_| Errno::EFBIG)?)?;
+        }
+        Ok((identity_of(&stat), file))
+    }
+}
+
+/// The file that was kept, if nobody can notice that it is written to.
+fn refillable(
+    dir: BorrowedFd<'_>,
+    new: &str,
+    spare: Identity,
+    mode: Mode,
+) -> Result<Option<(OwnedFd, FileStat)>, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let file = match openat(dir, new, flags, Mode::empty()) {
+        // It is gone, or something else stands there.
+        Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR | Errno::EACCES) => return Ok(None),
+        other => other?,
+    };
+    let stat = fstat(&file)?;
+    let is_it = identity_of(&stat) == spare && stat.st_nlink == 1 && stat.st_mode & 0o7777 == mode.bits();
+    Ok((is_it && lease(file.as_fd()).is_ok()).then_some((file, stat)))
+}
+
+fn identity_of(stat: &FileStat) -> Identity {
+    (stat.st_dev, stat.st_ino, stat.st_uid)
 }
 
 /// Makes a new file with this mode, whatever the umask, in the place of anything of that name but a directory.
@@ -39,19 +148,6 @@ pub fn create_afresh(dir: BorrowedFd<'_>, name: &str, mode: Mode) -> Result<Owne
     Ok(file)
 }
 
-fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], mode: Mode) -> Result<(), Errno> {
-    if fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| is_directory(&stat)) {
-        return Err(Errno::EISDIR); // somebody's, perhaps the status directory of another module
-    }
-    let new = format!("{name}.new");
-    let file = create_afresh(dir, &new, mode)?;
-    let placed = write_whole(file.as_fd(), bytes, 0).and_then(|()| exchange(dir, &new, name));
-    if placed.is_err() {
-        let _ = unlinkat(dir, new.as_str(), UnlinkatFlags::NoRemoveDir);
-    }
-    placed
-}
-
 fn is_directory(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
@@ -63,14 +159,12 @@ fn write_whole(file: BorrowedFd<'_>, bytes: &[u8], at: usize) -> Result<(), Errn
     }
 }
 
-fn exchange(dir: BorrowedFd<'_>, new: &str, name: &str) -> Result<(), Errno> {
+/// The answer: the old file now stands where the new one did.
+fn exchange(dir: BorrowedFd<'_>, new: &str, name: &str) -> Result<bool, Errno> {
     match renameat2(dir, new, dir, name, RenameFlags::RENAME_EXCHANGE) {
-        Ok(()) => {
-            let _ = unlinkat(dir, new, UnlinkatFlags::NoRemoveDir); // the new one is in its place all the same
-            Ok(())
-        }
+        Ok(()) => Ok(true),
         // There is no old one, or the file system knows no exchange.
-        Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => renameat(dir, new, dir, name),
+        Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => renameat(dir, new, dir, name).map(|()| false),
         Err(errno) => Err(errno),
     }
 }
@@ -99,7 +193,7 @@ fn overwrite(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno>
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -112,13 +206,53 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = File::open(folder.path()).unwrap();
         let path = folder.path().join("state");
-        for text in ["one\n", "two, longer\n", ""] {
-            replace(dir.as_fd(), "state", text.as_bytes(), mode()).unwrap();
+        let mut state = Replaced::new("state");
+        for text in ["one\n", "two, longer\n", "", "three\n"] {
+            state.replace(dir.as_fd(), text.as_bytes(), mode()).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
-            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+            let _ = fs::remove_file(folder.path().join("state.new"));
             fs::write(folder.path().join("state.new"), "left by one that was killed").unwrap();
         }
+        state.tidy(dir.as_fd());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn two_files_take_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = File::open(folder.path()).unwrap();
+        let path = folder.path().join("state");
+        let mut state = Replaced::new("state");
+        let mut inodes = std::collections::HashSet::new();
+        for text in ["one\n", "two\n", "three, longer\n", "four, longer\n", "five\n", "six\n"] {
+            state.replace(dir.as_fd(), text.as_bytes(), mode()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            inodes.insert(fs::metadata(&path).unwrap().ino());
+        }
+        assert_eq!(inodes.len(), 2);
+    }
+
+    #[test]
+    fn what_a_reader_has_opened_or_another_name_leads_to_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = File::open(folder.path()).unwrap();
+        let path = folder.path().join("state");
+        let mut state = Replaced::new("state");
+        let mut replace = |text: &str| state.replace(dir.as_fd(), text.as_bytes(), mode()).unwrap();
+        let mut kept = Vec::new();
+        for number in 0..6 {
+            replace(&format!("{number}\n"));
+            kept.push((File::open(&path).unwrap(), format!("{number}\n")));
+        }
+        fs::hard_link(&path, folder.path().join("snapshot")).unwrap();
+        for text in ["a\n", "b\n", "c\n"] {
+            replace(text);
+        }
+        for (file, text) in kept {
+            assert_eq!(std::io::read_to_string(file).unwrap(), text);
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("snapshot")).unwrap(), "5\n");
     }
 
     #[test]
@@ -126,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = File::open(folder.path()).unwrap();
         fs::create_dir_all(folder.path().join("status/other")).unwrap();
-        assert_eq!(replace(dir.as_fd(), "status", b"x", mode()), Err(Errno::EISDIR));
+        assert_eq!(Replaced::new("status").replace(dir.as_fd(), b"x", mode()), Err(Errno::EISDIR));
         assert!(folder.path().join("status/other").is_dir());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

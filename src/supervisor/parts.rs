@@ -64,7 +64,7 @@ impl Parts {
             conf_generation: 0,
             settings: self.loaded.settings,
             host: host_name(),
-            publisher: Publisher::default(),
+            publisher: Publisher::new(),
             caller: Caller::none(),
             ready: Ready::default(),
             woken: sys::Wakeup::default(),

@@ -191,6 +191,7 @@ impl Supervisor {
         self.ok.remove(&self.dir);
         self.leave_alarms();
         self.write_lines();
+        self.publisher.tidy(&self.dir);
         Some(code)
     }
 

@@ -7,7 +7,7 @@ use nix::sys::stat::Mode;
 
 use super::backoff::Backoff;
 use crate::policy::{Moment, Stamp, State, View};
-use crate::statusdir::{Directory, LongRecord, Record, replace};
+use crate::statusdir::{Directory, LongRecord, Record, Replaced};
 
 /// Everything that the two records are made of, but for what never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,10 @@ pub(super) struct Fixed<'a> {
 const MODE: Mode = Mode::from_bits_truncate(0o644);
 
 /// Remembers what was published.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Publisher {
+    status: Replaced,
+    state: Replaced,
     record: Option<[u8; Record::LEN]>,
     /// What was tried last.
     shown: Option<Shown>,
@@ -49,6 +51,18 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
+    /// Nothing was published so far.
+    pub(super) fn new() -> Self {
+        let (status, state) = (Replaced::new("status"), Replaced::new("state"));
+        Self { status, state, record: None, shown: None, backoff: Backoff::default() }
+    }
+
+    /// Nothing more will be published.
+    pub(super) fn tidy(&mut self, dir: &Directory) {
+        self.status.tidy(dir.as_fd());
+        self.state.tidy(dir.as_fd());
+    }
+
     /// Writes what changed, and what could not be written when its time to be tried again has come. The answer:
     /// something was done in the directory.
     ///
@@ -69,7 +83,7 @@ impl Publisher {
         self.shown = Some(shown);
         let written = self.write_record(dir, &shown).and_then(|()| {
             let text = long_record(&shown, fixed).encode();
-            replace(dir.as_fd(), "state", text.as_bytes(), MODE).map_err(|errno| ("state", errno))
+            self.state.replace(dir.as_fd(), text.as_bytes(), MODE).map_err(|errno| ("state", errno))
         });
         match written {
             Ok(()) => self.backoff.succeed(),
@@ -83,7 +97,7 @@ impl Publisher {
         let record = record(shown).encode();
         if self.record != Some(record) {
             self.record = None;
-            replace(dir.as_fd(), "status", &record, MODE).map_err(|errno| ("status", errno))?;
+            self.status.replace(dir.as_fd(), &record, MODE).map_err(|errno| ("status", errno))?;
             self.record = Some(record);
         }
         Ok(())

@@ -83,6 +83,16 @@ pub fn unlock(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     Errno::result(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_UN) }).map(drop)
 }
 
+/// Takes a lease on a file that is open for writing (fcntl(2), F_SETLEASE): nobody else has it open now, nor opens it until
+/// the descriptor is closed.
+///
+/// # Errors
+/// `EAGAIN` where somebody else has it open, `EINVAL` where the file system has no leases.
+pub fn lease(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: a system call on a descriptor that is open.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(drop)
+}
+
 /// Makes a pipe as small as it can be: `bytes` is rounded up to a page by the kernel.
 ///
 /// # Errors

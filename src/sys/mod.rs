@@ -27,7 +27,7 @@ pub use clock::{BOOT_ID, boot_id, boot_ns, now};
 pub use entry::enter;
 pub use errno::{errno_of, why, why_io};
 pub use fds::{
-    bytes_waiting, close_from, close_on_exec_from, inherited, lock_exclusively, open_owned_link, pass_exec,
+    bytes_waiting, close_from, close_on_exec_from, inherited, lease, lock_exclusively, open_owned_link, pass_exec,
     set_pipe_size, unlock, watch_directory,
 };
 pub use memory::give_back_memory;

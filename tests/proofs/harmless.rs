@@ -43,6 +43,8 @@ const HARMLESS: &[Line] = &[
     (libc::SYS_newfstatat, RECORDS, &[], "only a folder of that name matters, and renaming over one fails too"),
     (libc::SYS_unlinkat, NEW, &[], "what is left is removed by the next one"),
     (libc::SYS_openat, NEW, FULL, "the old file is overwritten in place (rule 4.7)"),
+    (libc::SYS_openat, NEW, &[Errno::EACCES], "another file is made in its place"),
+    (libc::SYS_fcntl, NEW, &[], "another file is made in its place"),
     (libc::SYS_pwrite64, NEW, FULL, "the old file is overwritten in place (rule 4.7)"),
     (libc::SYS_renameat2, NEW, FULL, "the old file is overwritten in place (rule 4.7)"),
     (libc::SYS_renameat2, NEW, &[Errno::EINVAL, Errno::ENOSYS], "renameat(2) follows"),
