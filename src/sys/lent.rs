@@ -40,6 +40,8 @@ impl Lent {
     /// # Safety
     /// The child has executed its program, or ended.
     pub(super) unsafe fn give_back(self) -> Box<Orders> {
+        // SAFETY: nobody uses it; its pages are zero when they are needed again.
+        unsafe { libc::madvise(self.stack.as_ptr().byte_add(GUARD), STACK, libc::MADV_DONTNEED) };
         let unused = SPARE.swap(self.stack.as_ptr(), Relaxed);
         if !unused.is_null() {
             // SAFETY: a mapping of this size that nobody uses.
