@@ -29,7 +29,7 @@ pub(crate) fn crash(programs: &Programs, report: &mut Report) {
     }
 }
 
-/// How often a supervisor wakes up with a conf that configures alarms, a restart behind it, and nothing to do.
+/// How often a supervisor wakes up with a conf that configures alarms, two seconds after its start, and nothing to do.
 pub(crate) fn idle(programs: &Programs, report: &mut Report) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let lines = "alarm_mail : ops@example.invalid\nmail_transport : smtp://127.0.0.1:1\n";
