@@ -1,6 +1,7 @@
 //! The status record and the long record: every byte and key, and that no reader ever sees half of one.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +10,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 
 use crate::common::{Pid, Record, STATE_KEYS, Sandbox, decode_record, eventually, process_stat, signal, skip};
+use crate::svc_view::svc_command;
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs()
@@ -30,6 +32,26 @@ fn the_record_is_20_bytes_with_the_pid_where_od_looks_for_it() {
     let od = Command::new("od").args(["-An", "-j16", "-N4", "-tu4"]).arg(sandbox.file("status")).output();
     let Ok(od) = od else { return skip("od is not installed") };
     assert_eq!(String::from_utf8_lossy(&od.stdout).trim(), service.to_string());
+}
+
+/// Who opens the file that supervise is just writing the next record to.
+#[test]
+fn a_record_that_is_leased_is_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.start("ready", &[]);
+    sandbox.until_ready();
+    let held = fs::File::options().write(true).open(sandbox.file("status")).expect("the record is there");
+    // SAFETY: system calls on a descriptor that is open. URG is ignored where nobody asks for it.
+    let lease = |command, argument: libc::c_int| unsafe { libc::fcntl(held.as_raw_fd(), command, argument) };
+    const F_SETSIG: libc::c_int = 10; // libc does not have it
+    assert_eq!(lease(F_SETSIG, libc::SIGURG), 0);
+    if lease(libc::F_SETLEASE, libc::F_WRLCK) != 0 {
+        return skip("this file system has no leases");
+    }
+    let client = sandbox.spawn(svc_command(&sandbox, &["status", "app"]));
+    eventually(&sandbox, "it is opened", || lease(libc::F_GETLEASE, 0) != libc::F_WRLCK);
+    assert_eq!(lease(libc::F_SETLEASE, libc::F_UNLCK), 0);
+    client.wait().expect_code(0);
 }
 
 #[test]

@@ -3,12 +3,9 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 
 use super::fare::Fare;
 use super::liveness::Liveness;
@@ -127,9 +124,7 @@ impl Look {
 
 /// A whole file, opened so that nothing that stands there instead can make us wait.
 fn read(dir: &Directory, name: &str, limit: u64) -> Result<Vec<u8>, Unreadable> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(Unreadable::System)?;
-    let mut file = File::from(file);
+    let mut file = File::from(dir.open_file(name).map_err(Unreadable::System)?);
     let failed = |error: std::io::Error| Unreadable::System(errno_of(&error));
     // Of a plain file, less than was asked for is all there is: one call, which matters for a thousand services.
     let mut bytes = vec![0; USUAL_SIZE];

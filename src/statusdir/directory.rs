@@ -7,10 +7,15 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+
+/// So often a file that is leased is tried again, after a millisecond.
+const LEASED: u32 = 1000;
 
 /// An open status directory.
 #[derive(Debug)]
@@ -105,12 +110,29 @@ impl Directory {
     /// # Errors
     /// What open(2) and read(2) say.
     pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, Errno> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = openat(self, name, flags, Mode::empty())?;
+        let file = self.open_file(name)?;
         let mut bytes = vec![0; limit];
         let length = nix::unistd::read(&file, &mut bytes)?;
         bytes.truncate(length);
         Ok(bytes)
+    }
+
+    /// Opens a file to be read, never through a link, and so that nothing that stands there instead can make us wait.
+    ///
+    /// A record that supervise is just writing anew is the only thing waited for, a second at most: who has found it by
+    /// its name a moment ago opens the one that was kept for the next text (`replace.rs`).
+    ///
+    /// # Errors
+    /// What open(2) says.
+    pub fn open_file(&self, name: &str) -> Result<OwnedFd, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        for _ in 0..LEASED {
+            match openat(self, name, flags, Mode::empty()) {
+                Err(Errno::EWOULDBLOCK) => thread::sleep(Duration::from_millis(1)), // it takes microseconds
+                other => return other,
+            }
+        }
+        Err(Errno::EWOULDBLOCK)
     }
 
     /// Opens one of the service's output files, following only a link of root's or our own.
