@@ -328,3 +328,25 @@ fn what_a_full_disk_took_from_a_log_is_counted() {
         assert_eq!(sandbox.log().matches("lost").count(), 1, "it is said once: {}", sandbox.log());
     });
 }
+
+#[test]
+fn a_command_comes_before_what_it_brings_about() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("");
+    sandbox.background(&["-p", "status/app", "-F", "supervise.conf", "-f", "./service ready"]).expect_code(0);
+    sandbox.until_ready();
+    sandbox.write_control(b"r");
+    sandbox.until_logged("commands: r");
+    sandbox.write_control(b"d");
+    sandbox.until_state("down");
+    sandbox.write_control(b"x");
+    sandbox.until_ended();
+    let log = sandbox.log();
+    let texts: Vec<&str> = log.lines().filter_map(|line| Some(line.split_once(' ')?.1.split_once("  ")?.1)).collect();
+    for (command, effect) in
+        [("commands: r", "Finished loading configurations!"), ("commands: x", "supervise exits, as asked for")]
+    {
+        let at = texts.iter().position(|text| *text == command).expect("it is logged");
+        assert_eq!(texts[at + 1], effect, "{log}");
+    }
+}

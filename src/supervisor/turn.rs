@@ -239,6 +239,7 @@ impl Supervisor {
         self.control.read(&mut bytes);
         let mut unknown = 0_u32;
         let mut known = String::new();
+        let line = self.lines.len(); // before what they bring about
         for byte in bytes {
             match command_of(byte) {
                 Some(command) => {
@@ -253,7 +254,7 @@ impl Supervisor {
         }
         if !known.is_empty() {
             let more = if known.len() < COMMANDS_LOGGED { "" } else { "..." };
-            self.lines.push(Line::notice(format!("commands: {known}{more}")));
+            self.lines.insert(line.min(self.lines.len()), Line::notice(format!("commands: {known}{more}")));
         }
         if unknown > 0 {
             self.lines.push(Line::warning(format!(
