@@ -141,11 +141,13 @@ fn chaos(scenario: &Scenario, rounds: u64, seed: u64, lives: bool) -> Figures {
         scope.spawn(|| watch(&world, &over, &looks, &witness));
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for round in 0..rounds {
-                one_round(&world, &mut random, lives, &mut figures);
+                let killed = one_round(&world, &mut random, lives, &mut figures);
                 if !world.is_supervised() {
                     world.supervise();
                 }
                 if round % BETWEEN_CHECKS == BETWEEN_CHECKS - 1 {
+                    // What it had published is no answer to what is asked now.
+                    killed.into_iter().for_each(|pid| world.sandbox.until_dead(pid));
                     breathe(&world, lives, &mut usual);
                     assert_eq!(witness.lock().expect("nobody panics with it").trouble, None);
                 }
@@ -165,12 +167,14 @@ fn chaos(scenario: &Scenario, rounds: u64, seed: u64, lives: bool) -> Figures {
     figures
 }
 
-/// Something happens.
-fn one_round(world: &World<'_>, random: &mut Random, lives: bool, figures: &mut Figures) {
+/// Something happens. The answer: the supervise that was killed.
+fn one_round(world: &World<'_>, random: &mut Random, lives: bool, figures: &mut Figures) -> Option<Pid> {
+    let mut killed = None;
     let supervise: Option<Pid> = world.sandbox.value("supervise").and_then(|pid| pid.parse().ok());
     match random.below(10) {
         0..3 if !lives => {
-            supervise.into_iter().filter(|pid| world.holds_lock(*pid)).for_each(|pid| signal(pid, Signal::SIGKILL));
+            killed = supervise.filter(|pid| world.holds_lock(*pid));
+            killed.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
             figures.supervises_killed += 1;
             if random.below(3) == 0 {
                 random.pass_some_time(Duration::from_millis(5)); // the service is alone for a while
@@ -204,6 +208,7 @@ fn one_round(world: &World<'_>, random: &mut Random, lives: bool, figures: &mut 
     }
     let pause = if random.below(8) == 0 { 120 } else { 4 };
     random.pass_some_time(Duration::from_millis(pause));
+    killed
 }
 
 /// A pause: commands are obeyed one by one, and everything that is said is true.
@@ -223,8 +228,10 @@ fn breathe(world: &World<'_>, lives: bool, usual: &mut Option<(usize, u64)>) {
             is("state", "up") && sandbox.service_pid().is_some_and(|pid| Some(pid) != old)
         });
     }
-    world.until_obeyed(b"d", "down", || is("state", "down") && is("wanted", "down"));
-    world.until_true();
+    // An `x` of before may end it just then; the next one is told again.
+    world.until_obeyed(b"d", "down, and all of it is true", || {
+        is("state", "down") && is("wanted", "down") && invariants::untrue(sandbox).is_none()
+    });
     world.until_ok("nobody is left over", || invariants::strangers(world));
     invariants::never_two(sandbox);
     if !lives {
