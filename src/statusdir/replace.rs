@@ -225,12 +225,16 @@ mod tests {
         let path = folder.path().join("state");
         let mut state = Replaced::new("state");
         let mut inodes = std::collections::HashSet::new();
+        let mut spare = None;
         for text in ["one\n", "two\n", "three, longer\n", "four, longer\n", "five\n", "six\n"] {
             state.replace(dir.as_fd(), text.as_bytes(), mode()).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
-            inodes.insert(fs::metadata(&path).unwrap().ino());
+            let inode = fs::metadata(&path).unwrap().ino();
+            inodes.insert(inode);
+            assert!(spare.is_none_or(|spare| spare == inode), "the one that was kept");
+            spare = fs::metadata(folder.path().join("state.new")).ok().map(|meta| meta.ino());
         }
-        assert_eq!(inodes.len(), 2);
+        assert!(inodes.len() == 2 && spare.is_some());
     }
 
     #[test]
@@ -245,6 +249,7 @@ mod tests {
             replace(&format!("{number}\n"));
             kept.push((File::open(&path).unwrap(), format!("{number}\n")));
         }
+        replace("linked\n"); // nobody has it open
         fs::hard_link(&path, folder.path().join("snapshot")).unwrap();
         for text in ["a\n", "b\n", "c\n"] {
             replace(text);
@@ -252,7 +257,7 @@ mod tests {
         for (file, text) in kept {
             assert_eq!(std::io::read_to_string(file).unwrap(), text);
         }
-        assert_eq!(fs::read_to_string(folder.path().join("snapshot")).unwrap(), "5\n");
+        assert_eq!(fs::read_to_string(folder.path().join("snapshot")).unwrap(), "linked\n");
     }
 
     #[test]
