@@ -9,7 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 
-use crate::common::{Pid, Record, STATE_KEYS, Sandbox, decode_record, eventually, process_stat, signal, skip};
+use crate::common::{
+    Pid, Record, STATE_KEYS, Sandbox, decode_record, eventually, eventually_some, process_stat, signal, skip,
+};
 use crate::svc_view::svc_command;
 
 fn now() -> u64 {
@@ -357,7 +359,10 @@ fn what_one_write_changes_is_published_once() {
     sandbox.start("ready signals", &[]);
     sandbox.until_ready();
     sandbox.until_state("up");
-    let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).expect("an instance");
+    // A user has few of them, and each supervise of each test takes one.
+    let watch = eventually_some(&sandbox, "there is a watch left", || {
+        Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok()
+    });
     watch.add_watch(sandbox.status_path(), AddWatchFlags::IN_MOVED_TO).expect("a watch");
     sandbox.write_control(b"snspcp");
     sandbox.until_value("paused", "yes");
