@@ -26,6 +26,7 @@ pub mod table;
 mod target;
 mod unrecorded;
 mod verb;
+mod walk;
 mod words;
 
 pub use age::age;

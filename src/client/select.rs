@@ -4,21 +4,18 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 use nix::errno::Errno;
 
-use super::in_parts::in_parts;
 use super::owner::{refusal, shown as shown_path};
 use super::target::Refusal;
+use super::walk::{no_root, walk};
 use crate::sys::errno_of;
 use crate::text::escape;
-
-/// Folders inside folders are looked into so deep: module names have a slash or two.
-const DEPTH: usize = 16;
 
 /// One service: what it is called, and where its status directory is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +31,12 @@ impl Service {
     #[must_use]
     pub fn shown(&self) -> String {
         escape(self.name.as_bytes())
+    }
+}
+
+impl AsRef<Self> for Service {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 
@@ -69,12 +72,12 @@ pub fn select(root: &Path, names: &[OsString]) -> (Vec<Service>, Vec<Refusal>) {
 
 /// Each status directory once, by its first name: `app`, `status/app/` and a link to it are one.
 #[must_use]
-pub fn distinct(services: Vec<Service>) -> Vec<Service> {
+pub fn distinct<Named: AsRef<Service>>(services: Vec<Named>) -> Vec<Named> {
     if services.len() < 2 {
         return services;
     }
     let mut seen = HashSet::new();
-    services.into_iter().filter(|service| seen.insert(identity(service))).collect()
+    services.into_iter().filter(|service| seen.insert(identity(service.as_ref()))).collect()
 }
 
 /// What tells one folder from another; the path of one that we can't look at.
@@ -126,7 +129,7 @@ fn matching(root: &Path, text: &str) -> Result<(Vec<Service>, Option<PathBuf>), 
     let pattern = Pattern::new(text).map_err(|error| error.to_string())?;
     // As in a shell, except that a star may stand for a slash in a name: `web*` is web/a too.
     let options = MatchOptions { require_literal_separator: false, ..MatchOptions::new() };
-    let (mut found, mut closed) = match find(root) {
+    let (mut found, mut closed) = match walk(root, |service, _| service) {
         Ok(found) => (found, None),
         Err(error) => (Vec::new(), (error.kind() == ErrorKind::PermissionDenied).then(|| root.to_owned())),
     };
@@ -145,92 +148,12 @@ fn matching(root: &Path, text: &str) -> Result<(Vec<Service>, Option<PathBuf>), 
     Ok((found, closed))
 }
 
-/// Every service below the root, by name: each folder that holds a `status` record or a `svcontrol`. One that has other
-/// names too, through links, has the one without a link.
+/// Every service below the root, by name ([`walk`]).
 ///
 /// # Errors
-/// The root cannot be read. A folder below it that we may not read counts as a service: that it is there must be seen.
+/// In words.
 pub fn find_all(root: &Path) -> Result<Vec<Service>, String> {
-    find(root).map_err(|error| {
-        let help = if error.kind() == ErrorKind::NotFound { "; --root or SUPERVISE_ROOT names another" } else { "" };
-        format!("unable to read the status root: {}{help}", refusal(root, errno_of(&error)))
-    })
-}
-
-fn find(root: &Path) -> std::io::Result<Vec<Service>> {
-    let way = Way { depth: DEPTH, linked: false };
-    let (_, folders) = folders(fs::read_dir(root)?, way); // the root itself is no service
-    let mut found = in_parts(&folders, |part| {
-        let mut found = Vec::new();
-        part.iter().for_each(|folder| enter(folder, root, &mut Vec::new(), way, &mut found));
-        found
-    });
-    found.sort(); // what was reached through a link comes last
-    let has_links = found.last().is_some_and(|(linked, _)| *linked);
-    let found: Vec<Service> = found.into_iter().map(|(_, service)| service).collect();
-    let mut found = if has_links { distinct(found) } else { found };
-    found.sort();
-    Ok(found)
-}
-
-/// How a folder was reached.
-#[derive(Clone, Copy)]
-struct Way {
-    /// How much deeper it may go.
-    depth: usize,
-    /// Through a link. Further links are not followed then: two of them can lead to each other.
-    linked: bool,
-}
-
-/// A folder in a folder, and whether it is a link.
-type Folder = (OsString, bool);
-
-/// Whether these are the entries of a service, and the folders to look into.
-fn folders(entries: fs::ReadDir, way: Way) -> (bool, Vec<Folder>) {
-    let (mut is_service, mut folders) = (false, Vec::new());
-    for entry in entries.flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
-        let file = entry.file_name();
-        if kind.is_dir() || (kind.is_symlink() && !way.linked && leads_on(&entry.path())) {
-            folders.push((file, kind.is_symlink()));
-        } else if file == "status" || file == "svcontrol" {
-            is_service = true;
-        }
-    }
-    (is_service, folders)
-}
-
-/// Looks into a folder. `name`: of the folder that it is in, below the root.
-fn enter((folder, is_link): &Folder, root: &Path, name: &mut Vec<u8>, way: Way, found: &mut Vec<(bool, Service)>) {
-    let (length, linked) = (name.len(), way.linked || *is_link);
-    if length > 0 {
-        name.push(b'/');
-    }
-    name.extend_from_slice(folder.as_bytes());
-    let dir = root.join(OsStr::from_bytes(name));
-    let service = || Service { name: OsString::from_vec(name.clone()), dir: dir.clone() };
-    match fs::read_dir(&dir) {
-        Ok(entries) => {
-            let way = Way { depth: way.depth - 1, linked };
-            let (is_service, mut inside) = folders(entries, way);
-            if is_service {
-                found.push((linked, service()));
-            }
-            // Not into the spool of alarms, which has no services.
-            inside.retain(|(folder, _)| way.depth > 0 && !(is_service && folder == "alarms"));
-            inside.iter().for_each(|folder| enter(folder, root, name, way, found));
-        }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => found.push((linked, service())),
-        Err(_) => {}
-    }
-    name.truncate(length);
-}
-
-/// Whether a link leads to a folder, and not to one that it is in itself.
-fn leads_on(link: &Path) -> bool {
-    let Ok(target) = fs::canonicalize(link) else { return false };
-    let here = link.parent().and_then(|folder| fs::canonicalize(folder).ok()).unwrap_or_default();
-    target.is_dir() && !here.starts_with(&target)
+    walk(root, |service, _| service).map_err(|error| no_root(root, &error))
 }
 
 /// Whether a folder holds a `status` record or a `svcontrol`, or may not be looked into.

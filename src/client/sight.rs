@@ -1,5 +1,7 @@
 //! What is seen of a service: what its status directory and its process say together.
 
+use std::path::Path;
+
 use nix::errno::Errno;
 
 use super::Service;
@@ -9,6 +11,7 @@ use super::liveness::{Liveness, stopped as stopped_supervise};
 use super::look::{Records, Unreadable};
 use super::owner::{refusal, shown};
 use super::unrecorded::unrecorded;
+use super::walk::{no_root, walk};
 use crate::policy::{Stamp, Wanted};
 use crate::statusdir::{Directory, ReadRecord};
 
@@ -71,12 +74,24 @@ pub struct Sight {
     pub problem: Option<String>,
 }
 
+impl AsRef<Service> for Sight {
+    fn as_ref(&self) -> &Service {
+        &self.service
+    }
+}
+
 impl Sight {
     /// Looks at a service.
     #[must_use]
     pub fn of(service: Service) -> Self {
-        match Directory::open(&service.dir) {
-            Ok(dir) => Self::in_dir(service, &dir),
+        let dir = Directory::open(&service.dir);
+        Self::through(service, dir.as_ref().map_err(|errno| *errno))
+    }
+
+    /// Looks at it through its open status directory.
+    fn through(service: Service, dir: Result<&Directory, Errno>) -> Self {
+        match dir {
+            Ok(dir) => Self::in_dir(service, dir),
             Err(errno) => {
                 let problem = refusal(&service.dir, errno);
                 Self::unreadable(service, problem)
@@ -88,6 +103,14 @@ impl Sight {
     #[must_use]
     pub fn of_all(services: &[Service]) -> Vec<Self> {
         in_parts(services, |part| part.iter().cloned().map(Self::of).collect())
+    }
+
+    /// Looks at every service below the status root, by name.
+    ///
+    /// # Errors
+    /// In words: the root can't be read.
+    pub fn of_root(root: &Path) -> Result<Vec<Self>, String> {
+        walk(root, Self::through).map_err(|error| no_root(root, &error))
     }
 
     /// A service of which nothing can be read, and why.

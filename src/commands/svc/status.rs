@@ -8,7 +8,7 @@ use std::path::Path;
 use super::arguments::{Named, NamesOrAll};
 use super::exit::{DONE, SOME_DOWN, SOME_UNREADABLE, SYSTEM};
 use super::terminal::{USUAL_WIDTH, has_colours, say};
-use crate::client::{COLUMNS, Level, Service, Sight, find_all, json, notes, row, summary, table};
+use crate::client::{COLUMNS, Level, Service, Sight, json, notes, row, summary, table};
 use crate::sys::{columns as terminal_columns, now, why_io};
 use crate::text::escape;
 
@@ -72,18 +72,17 @@ pub(super) fn run(root: &Path, arguments: Arguments) -> u8 {
 
 /// How the named services fare, by name; what names none is among them, with the reason.
 pub(super) fn look(root: &Path, names: &[OsString]) -> Result<Vec<Sight>, String> {
-    let mut sights: Vec<Sight> = if names.is_empty() {
-        Sight::of_all(&find_all(root)?)
-    } else {
-        let Named { services, unknown, .. } = Named::find(root, names);
-        let unknown = unknown.into_iter().map(|(name, line)| {
-            let service = Service { dir: root.join(&name), name };
-            // The name stands before the reason in the table.
-            let reason = line.strip_prefix(&format!("{}: ", service.shown())).map(str::to_owned).unwrap_or(line);
-            Sight::unreadable(service, reason)
-        });
-        Sight::of_all(&services).into_iter().chain(unknown).collect()
-    };
+    if names.is_empty() {
+        return Sight::of_root(root);
+    }
+    let Named { services, unknown, .. } = Named::find(root, names);
+    let unknown = unknown.into_iter().map(|(name, line)| {
+        let service = Service { dir: root.join(&name), name };
+        // The name stands before the reason in the table.
+        let reason = line.strip_prefix(&format!("{}: ", service.shown())).map(str::to_owned).unwrap_or(line);
+        Sight::unreadable(service, reason)
+    });
+    let mut sights: Vec<Sight> = Sight::of_all(&services).into_iter().chain(unknown).collect();
     sights.sort_by(|one, other| one.service.cmp(&other.service));
     Ok(sights)
 }
