@@ -1,4 +1,4 @@
-//! Work on many things, shared among processors: nearly all of it is the kernel's.
+//! Work on many things, shared among processors.
 
 use std::iter;
 use std::panic::resume_unwind;

@@ -13,10 +13,10 @@ use crate::policy::Wanted;
 use crate::statusdir::{Directory, ReadRecord, Record};
 use crate::sys::{errno_of, why};
 
-/// A long record is about a kilobyte; what is longer than this is none.
+/// A long record is about half a kilobyte; what is longer than this is none.
 const STATE_LIMIT: u64 = 1 << 20;
 /// So a buffer of this size holds it, and shows by its rest that this was all.
-const USUAL_SIZE: usize = 4096;
+const USUAL_SIZE: usize = 2048;
 /// supervise replaces `status` before `state`: a look in between is repeated so often.
 const LOOKS: usize = 3;
 
@@ -127,10 +127,11 @@ fn read(dir: &Directory, name: &str, limit: u64) -> Result<Vec<u8>, Unreadable> 
     let mut file = File::from(dir.open_file(name).map_err(Unreadable::System)?);
     let failed = |error: std::io::Error| Unreadable::System(errno_of(&error));
     // Of a plain file, less than was asked for is all there is: one call, which matters for a thousand services.
-    let mut bytes = vec![0; USUAL_SIZE];
+    let size = USUAL_SIZE.min(usize::try_from(limit).unwrap_or(USUAL_SIZE) + 1);
+    let mut bytes = vec![0; size];
     let length = file.read(&mut bytes).map_err(failed)?;
     bytes.truncate(length);
-    if length == USUAL_SIZE {
+    if length == size {
         file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
     }
     if bytes.len() as u64 > limit { Err(Unreadable::Damaged) } else { Ok(bytes) }

@@ -40,7 +40,7 @@ pub use look::{Look, Records, Unreadable};
 pub use owed::owed;
 pub use owner::{refusal, shown, user_name};
 pub use process::Process;
-pub use rows::{COLUMNS, detail, notes, row, state_words, summary, time_since, tone};
+pub use rows::{COLUMNS, detail, notes, row, rows, state_words, summary, time_since, tone};
 pub use select::{Service, distinct, find_all, root, select};
 pub use sight::{Level, Sight, Trouble};
 pub use steer::{Order, Outcome, steer, write_only};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::age::age;
+use super::in_parts::in_parts;
 use super::liveness::stopped_words;
 use super::table::{Cell, Column, Row, Tone};
 use super::{Sight, State, Trouble};
@@ -48,6 +49,12 @@ pub fn row(sight: &Sight, now: Stamp) -> Row {
         alarms(sight),
         note(sight).into(),
     ])
+}
+
+/// The rows of many.
+#[must_use]
+pub fn rows(sights: &[Sight], now: Stamp) -> Vec<Row> {
+    in_parts(sights, |part| part.iter().map(|sight| row(sight, now)).collect())
 }
 
 /// How long ago that was; a clock that was set back makes it now.

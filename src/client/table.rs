@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::in_parts::in_parts;
 use crate::text::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -112,7 +113,8 @@ pub fn lines(columns: &[Column], rows: &[Row], width: Option<usize>, painted: bo
         out.truncate(end);
         out
     };
-    std::iter::once(&headings(columns)).chain(rows).map(line).collect()
+    let all = in_parts(rows, |part| part.iter().map(line).collect());
+    std::iter::once(line(&headings(columns))).chain(all).collect()
 }
 
 /// The same in pieces of one tone each, and only these rows besides the headings; the widths are those of all.

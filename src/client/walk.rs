@@ -2,18 +2,22 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use nix::errno::Errno;
+use rustix::fs::{AtFlags, FileType, RawDir, statat};
 
 use super::in_parts::in_parts;
 use super::owner::refusal;
 use super::select::{Service, distinct};
-use crate::statusdir::{Directory, Kind};
+use crate::statusdir::Directory;
 
 /// Folders inside folders are looked into so deep: module names have a slash or two.
 const DEPTH: usize = 16;
+/// Bytes for a list of files; that of a usual status directory needs half a kilobyte.
+const LIST: usize = 4096;
 
 /// What `look` makes of every service below the root, by name: each folder that holds a `status` record or a
 /// `svcontrol`. One that has other names too, through links, has the one without a link. `look` is given the folder
@@ -63,13 +67,38 @@ struct Way {
 /// A folder in a folder, and whether it is a link.
 type Folder = (OsString, bool);
 
-/// Whether these are the entries of a service, and the folders to look into.
+/// Whether these are the files of a service, and the folders to look into.
+///
+/// # Errors
+/// What getdents64(2) says at once; a folder that becomes unreadable later ends there.
 fn folders(dir: &Directory, way: Way) -> io::Result<(bool, Vec<Folder>)> {
     let (mut is_service, mut folders) = (false, Vec::new());
-    for (file, kind) in dir.entries()? {
-        let is_link = kind == Kind::Link;
-        if kind == Kind::Folder || (is_link && !way.linked && leads_on(&dir.path().join(&file))) {
-            folders.push((file, is_link));
+    // By the descriptor that is open already: of a thousand services each call counts.
+    let mut buffer = [MaybeUninit::uninit(); LIST];
+    let mut list = RawDir::new(dir, &mut buffer);
+    let mut is_first = true;
+    while let Some(entry) = list.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(errno) if is_first => return Err(errno.into()),
+            Err(_) => break,
+        };
+        is_first = false;
+        let file = entry.file_name();
+        let kind = match entry.file_type() {
+            // Not every file system tells it here (readdir(3)).
+            FileType::Unknown => match statat(dir, file, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(_) => continue,
+            },
+            kind => kind,
+        };
+        let file = OsStr::from_bytes(file.to_bytes());
+        let is_link = kind == FileType::Symlink;
+        if file == "." || file == ".." {
+            continue;
+        } else if kind == FileType::Directory || (is_link && !way.linked && leads_on(&dir.path().join(file))) {
+            folders.push((file.to_owned(), is_link));
         } else if file == "status" || file == "svcontrol" {
             is_service = true;
         }

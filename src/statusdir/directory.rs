@@ -1,17 +1,15 @@
 //! The open status directory: every file in it is reached through its descriptor, so that it may be renamed.
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::CStr;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use nix::dir::{Dir, Entry, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
@@ -24,17 +22,6 @@ const LEASED: u32 = 1000;
 pub struct Directory {
     fd: OwnedFd,
     path: PathBuf,
-}
-
-/// What an entry of a folder is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A folder.
-    Folder,
-    /// A symbolic link, to whatever.
-    Link,
-    /// Anything else.
-    Other,
 }
 
 /// Why it could not be made or entered.
@@ -116,31 +103,6 @@ impl Directory {
     pub fn has_folder(&self, name: &str) -> bool {
         fstatat(self, name, AtFlags::AT_SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
-    }
-
-    /// What is in it: the names, and what each is, as far as it can still be told.
-    ///
-    /// # Errors
-    /// What dup(2) and fdopendir(3) say.
-    pub fn entries(&self) -> Result<Vec<(OsString, Kind)>, Errno> {
-        let mut list = Dir::from_fd(self.fd.try_clone().map_err(|error| crate::sys::errno_of(&error))?)?;
-        let entries = list.iter().flatten().filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."));
-        let kind = |entry: &Entry| match entry.file_type() {
-            Some(Type::Directory) => Some(Kind::Folder),
-            Some(Type::Symlink) => Some(Kind::Link),
-            Some(_) => Some(Kind::Other),
-            // Not every file system tells it here (readdir(3)).
-            None => {
-                let stat = fstatat(self, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
-                Some(match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-                    SFlag::S_IFDIR => Kind::Folder,
-                    SFlag::S_IFLNK => Kind::Link,
-                    _ => Kind::Other,
-                })
-            }
-        };
-        let named = |entry: &Entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-        Ok(entries.filter_map(|entry| Some((named(&entry), kind(&entry)?))).collect())
     }
 
     /// Reads a file of at most so many bytes, never through a link and never waiting.

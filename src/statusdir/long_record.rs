@@ -157,11 +157,14 @@ impl ReadRecord {
     /// module, so it is no long record.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(bytes).into_owned();
+        let whole = std::str::from_utf8(bytes).map(str::to_owned);
+        let text = whole.unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned());
         let (mut lines, mut start) = (Vec::with_capacity(USUAL_LINES), 0);
         for line in text.split('\n') {
-            if let Some((key, _)) = line.split_once(SEPARATOR) {
-                let key_end = start + key.len();
+            if let Some(length) =
+                line.as_bytes().windows(SEPARATOR.len()).position(|three| three == SEPARATOR.as_bytes())
+            {
+                let key_end = start + length;
                 lines.push([start..key_end, key_end + SEPARATOR.len()..start + line.len()]);
             }
             start += line.len() + 1;
@@ -178,7 +181,13 @@ impl ReadRecord {
     /// The value of a key as it stands in the file, with its bytes escaped.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.lines().find(|(known, _)| *known == key).map(|(_, value)| value)
+        let line = self.lines.iter().find(|[known, _]| self.is(known, key))?;
+        Some(&self.text[line[1].clone()])
+    }
+
+    /// Most keys differ in their length.
+    fn is(&self, known: &Range<usize>, key: &str) -> bool {
+        known.len() == key.len() && self.text.as_bytes()[known.clone()] == *key.as_bytes()
     }
 
     /// The bytes of a text from outside (`module`, `command`, `conf`, …).
@@ -195,11 +204,10 @@ impl ReadRecord {
 
     /// Puts another number under a key, where it has that key.
     pub fn set_number(&mut self, key: &str, number: u64) {
-        let known = self.lines.iter_mut().find(|[known, _]| self.text[known.clone()] == *key);
-        if let Some([_, value]) = known {
+        if let Some(line) = self.lines.iter().position(|[known, _]| self.is(known, key)) {
             let start = self.text.len(); // behind all else
             self.text.push_str(&number.to_string());
-            *value = start..self.text.len();
+            self.lines[line][1] = start..self.text.len();
         }
     }
 

@@ -17,7 +17,7 @@ mod replace;
 pub use claim::{Claim, ClaimBlock, Debt, StderrMark, is_id, short_sum};
 pub use commands::{byte_of, command_of, is_ignored};
 pub use control::{Control, OkFifo};
-pub use directory::{Directory, Kind, OpenError};
+pub use directory::{Directory, OpenError};
 pub use ended::{ended_from_text, ended_text};
 pub use holder::{has_open, holds_lock, lock_holders, lock_is_held};
 pub use lock::{Lock, LockError, listed_holder, living_supervise};

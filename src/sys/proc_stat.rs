@@ -7,6 +7,8 @@ use nix::unistd::Pid;
 
 /// A name of 64 bytes at most, and 52 numbers of 20 digits with their blanks, are shorter than this.
 const LONGEST: usize = 2048;
+/// The last field, by its number in proc_pid_stat(5): the exit code.
+const LAST_FIELD: usize = 52;
 
 /// Some fields of proc_pid_stat(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,17 +56,19 @@ impl ProcStat {
     fn parse(text: &[u8]) -> Option<Self> {
         // The name in field 2 may hold anything, also brackets; the last one ends it.
         let end = text.iter().rposition(|&byte| byte == b')')?;
-        let fields: Vec<&str> = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
-        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        let words = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace();
+        let mut fields = [""; LAST_FIELD + 1];
+        fields[3..].iter_mut().zip(words).for_each(|(field, word)| *field = word);
+        let number = |field: usize| fields[field].parse::<u64>().ok();
         Some(Self {
-            state: *fields.first()?.as_bytes().first()?,
-            parent: fields.get(4 - 3)?.parse().ok()?,
-            group: fields.get(5 - 3)?.parse().ok()?,
-            session: fields.get(6 - 3)?.parse().ok()?,
+            state: *fields[3].as_bytes().first()?,
+            parent: fields[4].parse().ok()?,
+            group: fields[5].parse().ok()?,
+            session: fields[6].parse().ok()?,
             cpu: number(14)?.saturating_add(number(15)?),
             started: number(22)?,
             resident: number(24)?,
-            exit_code: fields.get(52 - 3)?.parse().ok()?,
+            exit_code: fields[LAST_FIELD].parse().ok()?,
         })
     }
 }

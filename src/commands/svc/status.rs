@@ -8,7 +8,7 @@ use std::path::Path;
 use super::arguments::{Named, NamesOrAll};
 use super::exit::{DONE, SOME_DOWN, SOME_UNREADABLE, SYSTEM};
 use super::terminal::{USUAL_WIDTH, has_colours, say};
-use crate::client::{COLUMNS, Level, Service, Sight, json, notes, row, summary, table};
+use crate::client::{COLUMNS, Level, Service, Sight, json, notes, rows, summary, table};
 use crate::sys::{columns as terminal_columns, now, why_io};
 use crate::text::escape;
 
@@ -91,7 +91,7 @@ fn print_table(sights: &[Sight], failed: bool, all: &str) -> io::Result<()> {
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     let now = now().stamp;
-    let mut rows: Vec<_> = sights.iter().map(|sight| row(sight, now)).collect();
+    let mut rows = rows(sights, now);
     let mut columns = COLUMNS.as_slice();
     if is_terminal {
         // There is room for the notes below the table only.
