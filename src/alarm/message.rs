@@ -153,7 +153,7 @@ fn body(debt: &Debt, facts: Facts<'_>, core_file: Option<&Path>, dir: &Directory
     }
     match debt.stderr.map(|mark| tail(dir, mark)) {
         None => out.push_str("\nThere was no __stderr at the exit.\n"),
-        Some(None) => out.push_str("\n__stderr of the time of the exit is not there any more.\n"),
+        Some(None) => out.push_str("\n__stderr of the time of the exit can't be read any more.\n"),
         Some(Some(lines)) if lines.is_empty() => out.push_str("\n__stderr was empty.\n"),
         Some(Some(lines)) => {
             let _ = writeln!(out, "\nThe last lines of __stderr at the exit ({LINES} at most):\n");

@@ -90,7 +90,7 @@ fn the_lines_of_stderr_are_those_of_the_exit() {
     assert!(text.ends_with("\n\nfirst\nlast\n"), "{text}");
     let moved = debt.stderr.map(|mark| StderrMark { inode: mark.inode + 1, ..mark });
     let text = message(&Debt { stderr: moved, ..debt }, facts(&settings), &dir);
-    assert!(text.ends_with("is not there any more.\n"), "{text}");
+    assert!(text.ends_with("can't be read any more.\n"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
+
 use crate::statusdir::{Directory, StderrMark};
 use crate::text::escape;
 
@@ -16,11 +19,17 @@ pub(super) const LINE_BYTES: usize = 1000;
 /// Notes how far `__stderr` reaches now. `None`: there is no such file.
 #[must_use]
 pub fn mark(dir: &Directory) -> Option<StderrMark> {
-    let stat = File::from(dir.open_output(c"__stderr").ok()?).metadata().ok()?;
-    stat.is_file().then(|| StderrMark { device: stat.dev(), inode: stat.ino(), length: stat.len() })
+    let kind = |stat: &FileStat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    // Of what is no link, one call tells: the service's next start waits for this.
+    let mut stat = fstatat(dir, c"__stderr", AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+    if kind(&stat) == SFlag::S_IFLNK {
+        stat = fstat(dir.open_output(c"__stderr").ok()?).ok()?;
+    }
+    let is_file = kind(&stat) == SFlag::S_IFREG;
+    is_file.then(|| StderrMark { device: stat.st_dev, inode: stat.st_ino, length: stat.st_size.unsigned_abs() })
 }
 
-/// The lines before the mark. `None`: the file is not there any more.
+/// The lines before the mark. `None`: the file is not there any more, or may not be read.
 pub(super) fn tail(dir: &Directory, mark: StderrMark) -> Option<Vec<String>> {
     let file = File::from(dir.open_output(c"__stderr").ok()?);
     let stat = file.metadata().ok()?;

@@ -11,6 +11,8 @@ use crate::statusdir::{Claim, Debt, Directory, StderrMark, short_sum};
 #[derive(Debug, Default)]
 pub(super) struct Debts {
     owed: Vec<Debt>,
+    /// Not paid before.
+    due: Option<Moment>,
     backoff: Backoff,
 }
 
@@ -34,7 +36,7 @@ impl Debts {
                 debt.alarm.exit.ended = Ended::Unknown;
             }
         }
-        Self { owed, backoff: Backoff::default() }
+        Self { owed, ..Self::default() }
     }
 
     pub(super) fn owed(&self) -> &[Debt] {
@@ -65,20 +67,30 @@ impl Debts {
 
     /// Nothing can be paid for now, and no time is set for it.
     pub(super) fn hold(&mut self) {
+        self.due = None;
         self.backoff.succeed();
     }
 
-    /// When to try again.
+    /// What is owed is not paid before.
+    pub(super) fn defer(&mut self, due: Moment) {
+        self.due = Some(due);
+    }
+
+    /// When to pay, or to try again.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.backoff.deadline()
+        self.due.or(self.backoff.deadline()).filter(|_| !self.owed.is_empty())
+    }
+
+    /// There is something to pay now. `last`: there will be no other time.
+    pub(super) fn are_due(&self, now: Moment, last: bool) -> bool {
+        let may_be = last || self.due.is_none_or(|due| due <= now) && self.backoff.allows(now);
+        may_be && !self.owed.is_empty()
     }
 
     /// Writes every message that can be written now, and says what became of each. A debt that is paid is owed no
-    /// more. `last`: there will be no other time to try.
-    pub(super) fn pay(&mut self, now: Moment, dir: &Directory, facts: Facts<'_>, last: bool) -> Vec<Paid> {
-        if !last && !self.backoff.allows(now) {
-            return Vec::new();
-        }
+    /// more.
+    pub(super) fn pay(&mut self, now: Moment, dir: &Directory, facts: Facts<'_>) -> Vec<Paid> {
+        self.due = None;
         let mut results = Vec::new();
         let mut failed = None;
         self.owed.retain(|debt| {
