@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::common::{Mount, Sandbox, eventually, is_root, skip, with_mounts};
+use crate::common::{Mount, Sandbox, eventually, eventually_some, is_root, skip, with_mounts};
 use crate::smtp::{Answer, Smtp, TestCa, Tls};
 use crate::{alarmed, crash, relayed, store, svalarm, to, until_delivered};
 
@@ -56,10 +56,15 @@ fn every_address_of_a_relay_is_tried() {
     }
     // Which one comes first is for the resolver to say.
     for (good, deaf) in [("127.0.0.9", "127.0.0.1"), ("127.0.0.1", "127.0.0.9")] {
-        let Ok(listener) = TcpListener::bind((good, 0)) else { return skip("there is no 127.0.0.9") };
-        let relay = Smtp::on(listener, Tls::None, |_| None);
-        let _deaf = TcpListener::bind((deaf, relay.port)).expect("nobody else has this port there");
         let sandbox = Sandbox::new();
+        let Ok(_there) = TcpListener::bind((good, 0)) else { return skip("there is no 127.0.0.9") };
+        // Somebody else may have the port of the one at the other.
+        let (listener, _deaf) = eventually_some(&sandbox, "a port that is free at both", || {
+            let listener = TcpListener::bind((good, 0)).ok()?;
+            let port = listener.local_addr().ok()?.port();
+            Some((listener, TcpListener::bind((deaf, port)).ok()?))
+        });
+        let relay = Smtp::on(listener, Tls::None, |_| None);
         sandbox.write("hosts", format!("{good} relay.test\n{deaf} relay.test\n"));
         let hosts = sandbox.path("hosts");
         store(&sandbox, 1, &format!("To: ops@example.org\nMail-Transport: smtp://relay.test:{}", relay.port));

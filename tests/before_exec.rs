@@ -4,7 +4,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::claim::{slow_to_exec, until_child};
-use crate::common::{Refused, Sandbox, can_refuse, eventually, refusing, signal, supervise_program};
+use crate::common::{Refused, Sandbox, can_refuse, eventually, process_stat, refusing, signal, supervise_program};
 use crate::traced::can_trace;
 
 fn conf(command: &str) -> String {
@@ -29,6 +29,31 @@ fn a_child_executes_what_it_was_started_for_whatever_a_reload_brings_meanwhile()
     signal(child, Signal::SIGKILL);
     sandbox.until_marks("three", 1);
     assert!(!sandbox.path("one").exists() && !sandbox.path("two").exists());
+}
+
+#[test]
+fn a_child_is_paused_once_it_is_the_service() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf("[app]\npacing : 0.1\n");
+    let supervise = sandbox.spawn(slow_to_exec(&sandbox, Some("line starts ready")));
+    let child = until_child(&sandbox, &supervise);
+    sandbox.write_control(b"p");
+    sandbox.until_value("paused", "yes");
+    let name = |pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let state = |pid| process_stat(pid).map(|stat| stat.state);
+    eventually(&sandbox, "it is executed, and stopped", || name(child) == "service\n" && state(child) == Some('T'));
+    assert!(sandbox.lock_holders() == [supervise.pid()], "it does not have the lock any more");
+    sandbox.write_control(b"c");
+    assert_eq!(sandbox.until_ready(), child);
+    // What is continued before its exec is not stopped after it.
+    signal(child, Signal::SIGKILL);
+    let second = until_child(&sandbox, &supervise);
+    sandbox.write_control(b"p");
+    sandbox.until_value("paused", "yes");
+    sandbox.write_control(b"c");
+    sandbox.until_value("paused", "no");
+    assert_eq!(sandbox.until_ready_after(child), second);
+    assert_ne!(state(second), Some('T'));
 }
 
 #[test]

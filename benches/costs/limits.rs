@@ -37,6 +37,15 @@ const CHILD: Limit = Limit {
     most: 15.0,
     reason: "the service waits for each of them",
 };
+/// Of these the service's next start waits: signals and fifos read twice, waitid, wait4, two clocks, the pipe.
+const PATH: Limit = Limit {
+    what: "system calls of supervise from an exit to the next start",
+    most: 20.0,
+    reason: "the restart is the hot path",
+};
+/// How far `__stderr` reaches is noted before the next service writes to it.
+const ALARMED: Limit =
+    Limit { what: "the same with an alarm to raise", most: 21.0, reason: "the restart never waits for an alarm" };
 /// Policy, claim, records, log lines.
 const INSTRUCTIONS: Limit = Limit {
     what: "instructions of supervise for a restart",
@@ -53,6 +62,8 @@ pub(crate) fn check(programs: &Programs) -> bool {
         (MEMORY, memory(programs)),
         (CALLS, own),
         (CHILD, child),
+        (PATH, path_to_start(programs, "")),
+        (ALARMED, path_to_start(programs, "alarm_exec : /bin/true\n")),
         (INSTRUCTIONS, instructions(programs)),
     ];
     let mut kept = true;
@@ -80,16 +91,17 @@ fn a_restart<const N: usize>(
     read: impl Fn(&str) -> [f64; N],
 ) -> [f64; N] {
     const RESTARTS: usize = 10;
-    let few = read(&life(programs, 2, &tool));
-    let many = read(&life(programs, 2 + RESTARTS, &tool));
+    let few = read(&life(programs, "", 2, &tool));
+    let many = read(&life(programs, "", 2 + RESTARTS, &tool));
     std::array::from_fn(|number| (many[number] - few[number]) / RESTARTS as f64)
 }
 
-/// Runs supervise under a tool, with so many restarts, and gives back what the tool wrote.
-fn life(programs: &Programs, restarts: usize, tool: impl Fn(&Path) -> Command) -> String {
+/// Runs supervise under a tool, with so many restarts, and gives back what the tool wrote. `conf`: its further lines.
+fn life(programs: &Programs, conf: &str, restarts: usize, tool: impl Fn(&Path) -> Command) -> String {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let at = |name: &str| folder.path().join(name);
-    fs::write(at("supervise.conf"), "[global]\nalarm_interval : 3600\npacing : 0.1\n").expect("a file can be written");
+    let conf = format!("[global]\nalarm_interval : 3600\npacing : 0.1\n{conf}");
+    fs::write(at("supervise.conf"), conf).expect("a file can be written");
     let mut command = tool(&at("counted"));
     command.arg(&programs.supervise).args(["--foreground", "-F", "supervise.conf", "-u", "status/app"]);
     command.arg(&programs.stamp).arg(at("stamps")).current_dir(folder.path());
@@ -120,13 +132,26 @@ fn nth_start(stamps: &PathBuf, number: usize) -> i32 {
     }
 }
 
+fn strace(out: &Path) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "signal=none", "-o"]).arg(out);
+    command
+}
+
+/// The system calls of supervise between the wait that the first exit ended and the child that followed.
+fn path_to_start(programs: &Programs, conf: &str) -> f64 {
+    let text = life(programs, conf, 1, strace);
+    let supervise = text.split_whitespace().next().unwrap_or_default();
+    let mut calls = text.lines().filter(|line| line.starts_with(supervise) && !line.contains("+++"));
+    let is_start = |line: &&str| line.contains(" clone(") || line.contains(" clone3(");
+    calls.by_ref().find(is_start).expect("it starts the service");
+    let before: Vec<&str> = calls.take_while(|line| !is_start(line)).collect();
+    let since_wait = before.iter().rev().take_while(|line| !line.contains("ppoll"));
+    since_wait.filter(|line| !line.contains("resumed>")).count() as f64
+}
+
 /// Of supervise, and of its child until the exec.
 fn system_calls(programs: &Programs) -> (f64, f64) {
-    let strace = |out: &Path| {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-e", "signal=none", "-o"]).arg(out);
-        command
-    };
     let [own, child] = a_restart(programs, strace, |text| {
         let mut executed = std::collections::HashSet::new();
         let first = text.split_whitespace().next().unwrap_or_default().to_owned();

@@ -6,7 +6,9 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -20,6 +22,8 @@ use crate::text::{escape, unescape};
 const GSM_PROGRAM: &str = "gsmsend-script";
 /// So much of what a program says last on stderr is kept as the reason.
 const SAID: usize = 300;
+/// A process that the program leaves behind may keep stderr open: so long its end is waited for.
+const LEFT_OPEN: Duration = Duration::from_secs(1);
 
 /// `gsm_command NUMBER`, with the text on its stdin.
 pub(super) fn send_gsm(message: &Message, number: &str, ways: &Ways) -> Outcome {
@@ -74,10 +78,11 @@ pub(super) fn call(message: &Message, words: &[OsString], stdin: &[u8]) -> Calle
     ends_with_parent(&mut command);
     let mut child = command.spawn().map_err(failed)?;
     let said = Arc::new(Mutex::new(Vec::new()));
+    let (ends, all_is_read) = channel::<()>();
     if let Some(mut stderr) = child.stderr.take() {
         let said = Arc::clone(&said);
-        // Not waited for: a process that the program leaves behind may keep stderr open.
         std::thread::spawn(move || {
+            let _ends = ends;
             let mut buffer = [0; 4096];
             while let Ok(length @ 1..) = stderr.read(&mut buffer) {
                 let Ok(mut said) = said.lock() else { return };
@@ -88,7 +93,7 @@ pub(super) fn call(message: &Message, words: &[OsString], stdin: &[u8]) -> Calle
         });
     }
     let status = child.wait().map_err(failed)?;
-    std::thread::sleep(std::time::Duration::from_millis(20)); // for what it said last to be read
+    let _ = all_is_read.recv_timeout(LEFT_OPEN);
     let said = said.lock().map(|said| said.clone()).unwrap_or_default();
     let last = said.split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
     Ok((status, escape(last)))

@@ -39,6 +39,8 @@ pub(super) fn walk<Made: AsRef<Service> + Send>(
     });
     // What was reached through a link comes last.
     found.sort_by(|(linked, one), (also, other)| (linked, one.as_ref()).cmp(&(also, other.as_ref())));
+    // A folder that is renamed and back while the root is read can be listed twice.
+    found.dedup_by(|(_, one), (_, other)| one.as_ref() == other.as_ref());
     let has_links = found.last().is_some_and(|(linked, _)| *linked);
     let found: Vec<Made> = found.into_iter().map(|(_, made)| made).collect();
     if !has_links {

@@ -99,6 +99,7 @@ impl Supervisor {
                 self.let_it_execute();
                 self.running.clone_from(&self.command.running);
                 self.not_started = None;
+                self.stop_after_exec = false;
                 self.pid_changed = self.now.stamp;
                 self.adopted = false;
             }

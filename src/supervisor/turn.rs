@@ -78,6 +78,8 @@ pub struct Supervisor {
     pub(super) report: Option<StartReport>,
     /// It failed before its exec, and is about to exit.
     pub(super) not_started: Option<Ended>,
+    /// The service is to be stopped once it has been executed.
+    pub(super) stop_after_exec: bool,
     /// The file that the kernel refused to execute, as it was found in PATH.
     pub(super) refused_file: Option<String>,
     /// The running hook.
@@ -336,6 +338,9 @@ impl Supervisor {
         self.take_reports(reports);
         if is_over && self.not_started.is_none() {
             self.report = None; // it has become the service
+            if std::mem::take(&mut self.stop_after_exec) && !self.signal(Sig::Stop) {
+                self.event(Event::NotSent(Sig::Stop));
+            }
         }
     }
 
@@ -398,6 +403,16 @@ impl Supervisor {
 
     /// Sends a signal to the service, if there is one. False: it may not be sent, and the service is not stopped already.
     pub(super) fn signal(&mut self, sig: Sig) -> bool {
+        // A child that were stopped before its exec would keep the lock for ever, and supervise from an upgrade.
+        let is_to_execute = self.report.is_some() && self.not_started.is_none();
+        match sig {
+            Sig::Stop if is_to_execute => {
+                self.stop_after_exec = true;
+                return true;
+            }
+            Sig::Cont => self.stop_after_exec = false,
+            _ => {}
+        }
         let target = match self.settings.kill_mode {
             KillMode::Process => Target::Process,
             KillMode::Group => Target::Group,
