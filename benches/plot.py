@@ -18,6 +18,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 ROWS = [
     ("restart", "restart: kill -9 to the first instruction of the next service, ms", 3),
     ("control", "control byte to the service's signal handler (floor: kill(2)), ms", 3),
+    ("control, passed on", "the same (floor: who waits for the byte and sends the signal), ms", 3),
     ("start", "start to the service's first instruction, ms", 3),
     ("memory", "memory that one of 100 has to itself, after a restart, KiB", 0),
     ("scale, memory", "1,000 services: all supervisors together (PSS), MiB", 1),
