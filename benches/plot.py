@@ -23,6 +23,7 @@ ROWS = [
     ("memory", "memory that one of 100 has to itself, after a restart, KiB", 0),
     ("scale, memory", "1,000 services: all supervisors together (PSS), MiB", 1),
     ("scale, time", "1,000 services: until all are up, s", 2),
+    ("svc status", "`svc status` over 1,000 services, ms", 1),
     ("crash loop", "crash loop: processor time of the supervisor for a restart, µs", 0),
     ("idle", "wake-ups in 20 idle seconds", 0),
     ("size", "the program on disk, KiB (the peers' need shared libraries besides)", 0),

@@ -1,9 +1,10 @@
 //! What supervise costs, beside the least that is possible (the floor) and the supervisors that are installed.
 //!
 //! `cargo bench --bench costs [-- CASE…] [--rounds N] [--copies N] [--json FILE]`; the cases are restart, control,
-//! start, memory, scale, crash, idle, size and limits. Without one it is all but limits, which are counts that repeat exactly, checked
+//! start, memory, scale, svc, crash, idle, size and limits. Without one it is all but limits, which are counts that repeat exactly, checked
 //! against what is written in limits.rs. docs/performance.md says more.
 
+mod client;
 mod limits;
 mod loops;
 mod memory;
@@ -22,7 +23,7 @@ pub(crate) struct Plan {
     json: Option<String>,
 }
 
-const CASES: [&str; 8] = ["restart", "control", "start", "memory", "scale", "crash", "idle", "size"];
+const CASES: [&str; 9] = ["restart", "control", "start", "memory", "scale", "svc", "crash", "idle", "size"];
 
 fn plan() -> Result<Plan, String> {
     let mut plan = Plan { cases: Vec::new(), rounds: 30, copies: 100, json: None };
@@ -61,6 +62,7 @@ fn main() {
             "start" => times::start(&programs, plan.rounds, &mut report),
             "memory" => memory::memory(&programs, plan.copies, &mut report),
             "scale" => memory::scale(&programs, plan.copies * 10, &mut report),
+            "svc" => client::status(&programs, plan.copies * 10, plan.rounds, &mut report),
             "crash" => loops::crash(&programs, &mut report),
             "idle" => loops::idle(&programs, &mut report),
             "size" => memory::size(&programs, &mut report),

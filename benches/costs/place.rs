@@ -54,7 +54,7 @@ impl Programs {
     pub(crate) fn build() -> Self {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
-            .args(["build", "--quiet", "--release", "--bin", "supervise", "--example", "floor"])
+            .args(["build", "--quiet", "--release", "--bin", "supervise", "--bin", "svc", "--example", "floor"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(built.is_ok_and(|status| status.success()), "the programs can be built");

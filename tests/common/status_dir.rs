@@ -192,7 +192,9 @@ impl StatusDir {
 
     /// Whether flock(2) of `lock` can be had; it is given back at once.
     pub(crate) fn lock_is_free(&self) -> bool {
-        let Ok(file) = File::options().read(true).open(self.file("lock")) else { return true };
+        let mut options = File::options();
+        options.read(true).custom_flags(nix::libc::O_NONBLOCK); // it may be a fifo
+        let Ok(file) = options.open(self.file("lock")) else { return true };
         Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
     }
 
