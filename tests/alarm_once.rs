@@ -90,3 +90,21 @@ fn an_alarm_that_was_delivered_is_repeated_under_its_name() {
     eventually(&sandbox, "it is there again", || sandbox.alarms() == [message.clone()]);
     assert_eq!(sandbox.headers("Message-ID"), id);
 }
+
+#[test]
+fn the_last_lines_are_those_of_the_run_that_ended() {
+    let sandbox = Sandbox::new();
+    sandbox.write_conf(crate::adoption::ALARMED);
+    let script = "#!/bin/sh\n: > status/app/__stderr\necho the words of $$ >&2\nexec ./service ready\n";
+    sandbox.write("script", script);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(sandbox.path("script"), executable).expect("it is ours");
+    sandbox.background(&["-p", "status/app", "-f", "./script"]).expect_code(0);
+    let first = sandbox.until_ready();
+    signal(first, Signal::SIGKILL);
+    let second = sandbox.until_ready_after(first);
+    eventually(&sandbox, "the alarm is stored", || sandbox.alarms().len() == 1);
+    let text = fs::read_to_string(&sandbox.alarms()[0]).expect("it is there");
+    let said = |pid| text.contains(&format!("\nthe words of {pid}\n"));
+    assert!(said(first) && !said(second), "{text}");
+}

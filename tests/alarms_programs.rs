@@ -71,6 +71,12 @@ fn a_program_that_fails_is_tried_again_and_its_last_words_are_told() {
     crash(&sandbox, "exit 3", &[]);
     sandbox.until_warned("./told ended with exit code 7: the modem is off");
     assert_eq!(sandbox.alarms().len(), 1);
+    // They count also where it is a process of its own that says them.
+    let late = Sandbox::new();
+    write_program(&late, "told", "#!/bin/sh\n(sleep 0.2; echo the line is dead >&2) &\nexit 8\n");
+    late.write_conf("[app]\nalarm_exec : ./told\n");
+    crash(&late, "exit 3", &[]);
+    late.until_warned("./told ended with exit code 8: the line is dead");
     let missing = crashed("[app]\nalarm_exec : ./nowhere\n", "exit 3");
     missing.until_warned("unable to run ./nowhere: No such file or directory");
 }

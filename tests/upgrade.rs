@@ -315,6 +315,7 @@ fn the_late_status_of_an_adopted_service_is_waited_for() {
     sandbox.write_control(b"U");
     eventually(&sandbox, "it is upgraded", || sandbox.value("upgraded").is_some());
     assert_eq!((sandbox.value("last_exit").as_deref(), sandbox.supervise_pid()), (Some("signal KILL"), supervise));
+    sandbox.until_logged("upgraded from"); // it is published before
     assert!(sandbox.log().find("signal KILL") < sandbox.log().find("upgraded from"));
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::core_file::{Dumped, core_file};
 use super::facts::{self, Fact};
-use super::stderr_tail::{LINES, tail};
+use super::stderr_tail::{LINES, last_lines, tail};
 use crate::config::{Settings, Transport, join_words};
 use crate::policy::{Alarm, AlarmKind, Ended, Next, Stamp};
 use crate::statusdir::{Debt, Directory, ended_text};
@@ -151,7 +151,8 @@ fn body(debt: &Debt, facts: Facts<'_>, core_file: Option<&Path>, dir: &Directory
     if debt.merged > 0 {
         line("also:", &format!("{} earlier alarms for which there was no room", debt.merged));
     }
-    match debt.stderr.map(|mark| tail(dir, mark)) {
+    let said = debt.said.as_deref().map(last_lines);
+    match debt.stderr.map(|mark| said.or_else(|| tail(dir, mark))) {
         None => out.push_str("\nThere was no __stderr at the exit.\n"),
         Some(None) => out.push_str("\n__stderr of the time of the exit can't be read any more.\n"),
         Some(Some(lines)) if lines.is_empty() => out.push_str("\n__stderr was empty.\n"),

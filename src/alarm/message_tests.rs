@@ -16,7 +16,7 @@ fn debt(kind: AlarmKind) -> Debt {
         window_ends: Stamp(1_795_224_360_000_000_000),
         next: Next::RestartAfter(Duration::from_millis(800)),
     };
-    Debt { id: "1.2.3".to_owned(), alarm, stderr: None, merged: 0 }
+    Debt { id: "1.2.3".to_owned(), alarm, stderr: None, said: None, merged: 0 }
 }
 
 fn facts(settings: &Settings) -> Facts<'_> {
@@ -83,7 +83,7 @@ fn the_lines_of_stderr_are_those_of_the_exit() {
     let (folder, dir) = folder();
     let path = folder.path().join("__stderr");
     std::fs::write(&path, "first\nlast\n").unwrap();
-    let debt = Debt { stderr: crate::alarm::mark(&dir), ..debt(AlarmKind::Exited) };
+    let debt = Debt { stderr: Some(crate::alarm::last_words(&dir).unwrap().0), ..debt(AlarmKind::Exited) };
     std::fs::write(&path, "first\nlast\nof the next run\n").unwrap();
     let settings = Settings::default();
     let text = message(&debt, facts(&settings), &dir);

@@ -39,5 +39,5 @@ pub use inspect::{Delivery, Kept, Place, list, remove, requeue, submit, text};
 pub use message::{Facts, message};
 pub use queue::{BUSY, Stay, serve};
 pub use spool::{Stored, count, distrusted, holds, make, next_attempt, store, store_failed};
-pub use stderr_tail::mark;
+pub use stderr_tail::{LastWords, last_words};
 pub use test_message::{recipients_of, test_message};

@@ -93,7 +93,9 @@ pub(super) fn call(message: &Message, words: &[OsString], stdin: &[u8]) -> Calle
         });
     }
     let status = child.wait().map_err(failed)?;
-    let _ = all_is_read.recv_timeout(LEFT_OPEN);
+    if !status.success() {
+        let _ = all_is_read.recv_timeout(LEFT_OPEN); // its last words are the reason
+    }
     let said = said.lock().map(|said| said.clone()).unwrap_or_default();
     let last = said.split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
     Ok((status, escape(last)))

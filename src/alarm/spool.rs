@@ -181,7 +181,8 @@ pub fn holds(dir: &Directory, id: &str) -> bool {
 }
 
 pub(super) fn each(spool: OwnedFd, mut found: impl FnMut(&str)) -> Result<(), Errno> {
-    each_name(spool.as_fd(), |name, may_be_file| {
+    each_name(spool.as_fd(), |name, kind| {
+        let may_be_file = matches!(kind, nix::libc::DT_REG | nix::libc::DT_UNKNOWN);
         if let Some(id) = name.to_str().ok().filter(|name| may_be_file && is_id(name)) {
             found(id);
         }

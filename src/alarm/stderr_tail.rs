@@ -3,9 +3,6 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
-
 use crate::statusdir::{Directory, StderrMark};
 use crate::text::escape;
 
@@ -16,17 +13,17 @@ const WINDOW: u64 = 64 * 1024;
 /// A line longer than this is cut; a reader of mail has no use for more.
 pub(super) const LINE_BYTES: usize = 1000;
 
-/// Notes how far `__stderr` reaches now. `None`: there is no such file.
+/// How far `__stderr` reached, and the end of what it held.
+pub type LastWords = (StderrMark, Vec<u8>);
+
+/// Notes how far `__stderr` reaches now, and reads the end of it: whatever is started next may empty or move it. `None`:
+/// there is no such file.
 #[must_use]
-pub fn mark(dir: &Directory) -> Option<StderrMark> {
-    let kind = |stat: &FileStat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-    // Of what is no link, one call tells: the service's next start waits for this.
-    let mut stat = fstatat(dir, c"__stderr", AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
-    if kind(&stat) == SFlag::S_IFLNK {
-        stat = fstat(dir.open_output(c"__stderr").ok()?).ok()?;
-    }
-    let is_file = kind(&stat) == SFlag::S_IFREG;
-    is_file.then(|| StderrMark { device: stat.st_dev, inode: stat.st_ino, length: stat.st_size.unsigned_abs() })
+pub fn last_words(dir: &Directory) -> Option<LastWords> {
+    let file = File::from(dir.open_output(c"__stderr").ok()?);
+    let stat = file.metadata().ok()?;
+    let mark = StderrMark { device: stat.dev(), inode: stat.ino(), length: stat.len() };
+    stat.is_file().then(|| (mark, before(&file, mark.length)))
 }
 
 /// The lines before the mark. `None`: the file is not there any more, or may not be read.
@@ -36,9 +33,13 @@ pub(super) fn tail(dir: &Directory, mark: StderrMark) -> Option<Vec<String>> {
     if !stat.is_file() || (stat.dev(), stat.ino()) != (mark.device, mark.inode) {
         return None;
     }
-    let end = mark.length.min(stat.len());
+    Some(last_lines(&before(&file, mark.length.min(stat.len()))))
+}
+
+/// The bytes before this place, as many as are looked at.
+fn before(file: &File, end: u64) -> Vec<u8> {
     let start = end.saturating_sub(WINDOW);
-    let mut bytes = vec![0; usize::try_from(end - start).ok()?];
+    let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(0)];
     let mut filled = 0;
     while filled < bytes.len() {
         match file.read_at(&mut bytes[filled..], start + filled as u64) {
@@ -47,7 +48,7 @@ pub(super) fn tail(dir: &Directory, mark: StderrMark) -> Option<Vec<String>> {
         }
     }
     bytes.truncate(filled);
-    Some(last_lines(&bytes))
+    bytes
 }
 
 pub(super) fn last_lines(bytes: &[u8]) -> Vec<String> {

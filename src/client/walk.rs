@@ -1,23 +1,24 @@
 //! From the status root to the status directories below it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::io;
-use std::mem::MaybeUninit;
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use rustix::fs::{AtFlags, FileType, RawDir, statat};
+use nix::fcntl::AtFlags;
+use nix::libc;
+use nix::sys::stat::{SFlag, fstatat};
 
 use super::in_parts::in_parts;
 use super::owner::refusal;
 use super::select::{Service, distinct};
 use crate::statusdir::Directory;
+use crate::sys::each_name;
 
 /// Folders inside folders are looked into so deep: module names have a slash or two.
 const DEPTH: usize = 16;
-/// Bytes for a list of files; that of a usual status directory needs half a kilobyte.
-const LIST: usize = 4096;
 
 /// What `look` makes of every service below the root, by name: each folder that holds a `status` record or a
 /// `svcontrol`. One that has other names too, through links, has the one without a link. `look` is given the folder
@@ -72,40 +73,35 @@ type Folder = (OsString, bool);
 /// Whether these are the files of a service, and the folders to look into.
 ///
 /// # Errors
-/// What getdents64(2) says at once; a folder that becomes unreadable later ends there.
-fn folders(dir: &Directory, way: Way) -> io::Result<(bool, Vec<Folder>)> {
+/// What getdents64(2) says, where it tells nothing before.
+fn folders(dir: &Directory, way: Way) -> Result<(bool, Vec<Folder>), Errno> {
     let (mut is_service, mut folders) = (false, Vec::new());
     // By the descriptor that is open already: of a thousand services each call counts.
-    let mut buffer = [MaybeUninit::uninit(); LIST];
-    let mut list = RawDir::new(dir, &mut buffer);
-    let mut is_first = true;
-    while let Some(entry) = list.next() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(errno) if is_first => return Err(errno.into()),
-            Err(_) => break,
-        };
-        is_first = false;
-        let file = entry.file_name();
-        let kind = match entry.file_type() {
-            // Not every file system tells it here (readdir(3)).
-            FileType::Unknown => match statat(dir, file, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                Err(_) => continue,
-            },
-            kind => kind,
-        };
-        let file = OsStr::from_bytes(file.to_bytes());
-        let is_link = kind == FileType::Symlink;
-        if file == "." || file == ".." {
-            continue;
-        } else if kind == FileType::Directory || (is_link && !way.linked && leads_on(&dir.path().join(file))) {
+    let listed = each_name(dir.as_fd(), |name, kind| {
+        let file = OsStr::from_bytes(name.to_bytes());
+        let kind = if kind == libc::DT_UNKNOWN { asked(dir, name) } else { kind };
+        let is_link = kind == libc::DT_LNK;
+        let is_folder = kind == libc::DT_DIR && file != "." && file != "..";
+        if is_folder || (is_link && !way.linked && leads_on(&dir.path().join(file))) {
             folders.push((file.to_owned(), is_link));
         } else if file == "status" || file == "svcontrol" {
             is_service = true;
         }
+    });
+    if !is_service && folders.is_empty() {
+        listed?;
     }
     Ok((is_service, folders))
+}
+
+/// What it is, where the list does not say it.
+fn asked(dir: &Directory, name: &CStr) -> u8 {
+    let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    match stat.map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT) {
+        Ok(SFlag::S_IFDIR) => libc::DT_DIR,
+        Ok(SFlag::S_IFLNK) => libc::DT_LNK,
+        _ => libc::DT_UNKNOWN,
+    }
 }
 
 /// One that is under way.

@@ -20,6 +20,8 @@ pub struct Debt {
     pub alarm: Alarm,
     /// How far `__stderr` reached at the exit.
     pub stderr: Option<StderrMark>,
+    /// The end of what it had said there. Who saw the exit knows it, and the claim does not.
+    pub said: Option<Vec<u8>>,
     /// Alarms for which there was no room any more, which this one speaks for too.
     pub merged: u32,
 }
@@ -330,7 +332,7 @@ fn debt_from(rest: &str) -> Option<Debt> {
     };
     let exit = Exit { pid, ended, peak_kib, cpu_us };
     let alarm = Alarm { kind, exit, at, ran, window_exit, window_coredumps, window_ends, next };
-    Some(Debt { id, alarm, stderr, merged })
+    Some(Debt { id, alarm, stderr, said: None, merged })
 }
 
 /// Whether an alarm can have this id: digits and dots. It becomes a file's name, whoever wrote it here.

@@ -23,7 +23,7 @@ fn full_claim() -> Claim {
         next: Next::RestartAfter(Duration::from_nanos(u64::MAX)),
     };
     let stderr = Some(StderrMark { device: u64::MAX, inode: u64::MAX, length: u64::MAX });
-    let debt = Debt { id: "9".repeat(64), alarm, stderr, merged: u32::MAX };
+    let debt = Debt { id: "9".repeat(64), alarm, stderr, said: None, merged: u32::MAX };
     Claim {
         pid: Some(u32::MAX),
         started_between: (u64::MAX, u64::MAX),

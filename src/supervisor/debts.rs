@@ -3,16 +3,14 @@
 use nix::errno::Errno;
 
 use super::backoff::Backoff;
-use crate::alarm::{self, Facts, Stored};
+use crate::alarm::{self, Facts, LastWords, Stored};
 use crate::policy::{Alarm, AlarmKind, Ended, Exit, Moment, RunStart, Stamp};
-use crate::statusdir::{Claim, Debt, Directory, StderrMark, short_sum};
+use crate::statusdir::{Claim, Debt, Directory, short_sum};
 
 /// The debts of one supervise.
 #[derive(Debug, Default)]
 pub(super) struct Debts {
     owed: Vec<Debt>,
-    /// Not paid before.
-    due: Option<Moment>,
     backoff: Backoff,
 }
 
@@ -36,7 +34,7 @@ impl Debts {
                 debt.alarm.exit.ended = Ended::Unknown;
             }
         }
-        Self { owed, ..Self::default() }
+        Self { owed, backoff: Backoff::default() }
     }
 
     pub(super) fn owed(&self) -> &[Debt] {
@@ -44,9 +42,10 @@ impl Debts {
     }
 
     /// Takes on an alarm about the run of the service that began then, in this boot. `stderr`: how far the service's own
-    /// error output reaches.
-    pub(super) fn raise(&mut self, alarm: Alarm, start: RunStart, boot: &str, stderr: Option<StderrMark>) {
-        let debt = Debt { id: id_of(&alarm, start, boot), alarm, stderr, merged: 0 };
+    /// error output reaches, and the end of it.
+    pub(super) fn raise(&mut self, alarm: Alarm, start: RunStart, boot: &str, stderr: Option<LastWords>) {
+        let (stderr, said) = stderr.unzip();
+        let debt = Debt { id: id_of(&alarm, start, boot), alarm, stderr, said, merged: 0 };
         if self.owed.len() < Claim::MAX_DEBTS {
             self.owed.push(debt);
         } else if let Some(last) = self.owed.last_mut() {
@@ -67,40 +66,33 @@ impl Debts {
 
     /// Nothing can be paid for now, and no time is set for it.
     pub(super) fn hold(&mut self) {
-        self.due = None;
         self.backoff.succeed();
     }
 
-    /// What is owed is not paid before.
-    pub(super) fn defer(&mut self, due: Moment) {
-        self.due = Some(due);
-    }
-
-    /// When to pay, or to try again.
+    /// When to try again.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.due.or(self.backoff.deadline()).filter(|_| !self.owed.is_empty())
-    }
-
-    /// There is something to pay now. `last`: there will be no other time.
-    pub(super) fn are_due(&self, now: Moment, last: bool) -> bool {
-        let may_be = last || self.due.is_none_or(|due| due <= now) && self.backoff.allows(now);
-        may_be && !self.owed.is_empty()
+        self.backoff.deadline()
     }
 
     /// Writes every message that can be written now, and says what became of each. A debt that is paid is owed no
-    /// more.
-    pub(super) fn pay(&mut self, now: Moment, dir: &Directory, facts: Facts<'_>) -> Vec<Paid> {
-        self.due = None;
+    /// more. `last`: there will be no other time to try.
+    pub(super) fn pay(&mut self, now: Moment, dir: &Directory, facts: Facts<'_>, last: bool) -> Vec<Paid> {
+        if !last && !self.backoff.allows(now) {
+            return Vec::new();
+        }
         let mut results = Vec::new();
         let mut failed = None;
-        self.owed.retain(|debt| {
+        self.owed.retain_mut(|debt| {
             if failed.is_some() || debt.alarm.exit.ended == Ended::Pending {
                 return true;
             }
             match alarm::store(dir, &debt.id, &alarm::message(debt, facts, dir)) {
                 Ok(Stored::New) => results.push(Paid::Stored(debt.id.clone())),
                 Ok(place) => results.push(Paid::WasThere(debt.id.clone(), place)),
-                Err(errno) => failed = Some(errno),
+                Err(errno) => {
+                    failed = Some(errno);
+                    debt.said = None; // it can take long, and is in the file
+                }
             }
             failed.is_some()
         });

@@ -28,7 +28,7 @@ fn alarm(ended: Ended) -> Alarm {
 fn pay(debts: &mut Debts, now: Moment, dir: &Directory, last: bool) -> Vec<Paid> {
     let settings = Settings::default();
     let facts = Facts { host: "h", module: b"app", command: b"run", program: b"run", settings: &settings, conf: None };
-    if debts.are_due(now, last) { debts.pay(now, dir, facts) } else { Vec::new() }
+    debts.pay(now, dir, facts, last)
 }
 
 fn folder() -> (tempfile::TempDir, Directory) {
@@ -47,22 +47,6 @@ fn each_alarm_is_a_file_and_is_owed_no_more() {
     assert!(matches!(paid.as_slice(), [Paid::Stored(a), Paid::Stored(b)] if a != b), "{paid:?}");
     assert!(debts.owed().is_empty());
     assert_eq!(fs::read_dir(folder.path().join("alarms")).unwrap().count(), 2);
-}
-
-#[test]
-fn what_is_deferred_is_paid_in_its_time_or_when_there_is_no_other() {
-    let (_folder, dir) = folder();
-    let mut debts = Debts::default();
-    debts.defer(Moment(5));
-    assert_eq!(debts.deadline(), None, "nothing is owed, so nobody is woken");
-    debts.raise(alarm(Ended::Code(1)), run(1), "b", None);
-    assert!(pay(&mut debts, Moment(4), &dir, false).is_empty());
-    assert_eq!((debts.owed().len(), debts.deadline()), (1, Some(Moment(5))));
-    assert_eq!(pay(&mut debts, Moment(5), &dir, false).len(), 1);
-    assert_eq!((debts.owed().len(), debts.deadline()), (0, None));
-    debts.defer(Moment(9));
-    debts.raise(alarm(Ended::Code(2)), run(2), "b", None);
-    assert_eq!(pay(&mut debts, Moment(6), &dir, true).len(), 1, "there will be no other time");
 }
 
 /// The id of an alarm that is raised now.

@@ -1,7 +1,5 @@
 //! Does what the policy decided, and writes at the end of a turn what there is to write.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -21,10 +19,6 @@ use crate::policy::{Action, AlarmKind, Event, Told};
 use crate::statusdir::Claim;
 use crate::sys::{Launch, Output, Program, Target, boot_ns, kill, launch, why};
 use crate::text::escape;
-
-/// So long a service that was just started has the machine to itself: a message, and the svalarm that delivers it, would
-/// take the processor, the disk's journal and the caches from it. The claim tells of the alarm already.
-const BEGINNING: Duration = Duration::from_millis(3);
 
 impl Supervisor {
     /// Tells the policy of an event and does what it decides.
@@ -52,7 +46,7 @@ impl Supervisor {
                     }
                     self.alarmed.clone_from(&self.running);
                     // A service that writes elsewhere has nothing in __stderr.
-                    let stderr = if self.options.inherit_output { None } else { alarm::mark(&self.dir) };
+                    let stderr = if self.options.inherit_output { None } else { alarm::last_words(&self.dir) };
                     self.debts.raise(raised, start, &self.boot, stderr);
                 }
                 Action::Raise(..) => self.lines.push(Line::notice("an alarm is raised, but nobody is to receive it")),
@@ -95,7 +89,6 @@ impl Supervisor {
             Ok(launched) => {
                 self.service = Some(Service::child(launched.pid, (from, boot_ns()), self.session));
                 self.report = Some(launched.report);
-                self.debts.defer(self.now.moment + BEGINNING);
                 self.let_it_execute();
                 self.running.clone_from(&self.command.running);
                 self.not_started = None;
@@ -293,7 +286,7 @@ impl Supervisor {
 
     /// Brings the alarms that are owed into the spool, and notes in the claim that they are there.
     fn pay_debts(&mut self) {
-        if !self.debts.are_due(self.now.moment, self.exit_code.is_some()) {
+        if self.debts.owed().is_empty() {
             return;
         }
         if !has_recipients(&self.settings) {
@@ -315,7 +308,7 @@ impl Supervisor {
             settings: &self.settings,
             conf: self.conf.path.as_deref(),
         };
-        let results = self.debts.pay(self.now.moment, &self.dir, facts);
+        let results = self.debts.pay(self.now.moment, &self.dir, facts, self.exit_code.is_some());
         for paid in results {
             self.lines.push(match paid {
                 Paid::Stored(id) => {

@@ -36,6 +36,8 @@ const LATE_STATUS: Duration = Duration::from_secs(5);
 /// A child has most often become the service after a fifth of a millisecond, and twice that on a busy machine. What is
 /// to be written about it can wait as long.
 const EXECUTION: Duration = Duration::from_micros(500);
+/// With an alarm there is more to write, and svalarm to be started: the new service's first milliseconds are left to it.
+const BEGINNING: Duration = Duration::from_millis(3);
 
 /// Of the commands of one turn so many are logged.
 const COMMANDS_LOGGED: usize = 64;
@@ -217,7 +219,8 @@ impl Supervisor {
         let mut descriptors: [PollFd<'_>; 3] = std::array::from_fn(|_| {
             PollFd::new(fifos.next().unwrap_or_else(|| self.signals.as_fd()), PollFlags::POLLIN)
         });
-        let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(EXECUTION)), None);
+        let aside = if self.debts.owed().is_empty() { EXECUTION } else { BEGINNING };
+        let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(aside)), None);
         self.ready.report = true;
     }
 
@@ -404,9 +407,8 @@ impl Supervisor {
     /// Sends a signal to the service, if there is one. False: it may not be sent, and the service is not stopped already.
     pub(super) fn signal(&mut self, sig: Sig) -> bool {
         // A child that were stopped before its exec would keep the lock for ever, and supervise from an upgrade.
-        let is_to_execute = self.report.is_some() && self.not_started.is_none();
         match sig {
-            Sig::Stop if is_to_execute => {
+            Sig::Stop if self.report.is_some() => {
                 self.stop_after_exec = true;
                 return true;
             }

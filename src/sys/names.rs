@@ -13,11 +13,12 @@ const ROOM: usize = 1024;
 #[repr(C, align(8))]
 struct Records([u8; ROOM]);
 
-/// Tells every name in an open folder, and if it may be a plain file: some file systems do not say what it is.
+/// Tells every name in an open folder, and what it is: `DT_REG`, `DT_DIR`, …, `DT_UNKNOWN` where the file system does not
+/// say it (readdir(3)).
 ///
 /// # Errors
 /// What getdents64(2) says.
-pub fn each_name(folder: BorrowedFd<'_>, mut found: impl FnMut(&CStr, bool)) -> Result<(), Errno> {
+pub fn each_name(folder: BorrowedFd<'_>, mut found: impl FnMut(&CStr, u8)) -> Result<(), Errno> {
     let mut records = Records([0; ROOM]);
     loop {
         // SAFETY: the kernel writes no more than there is room for.
@@ -31,7 +32,7 @@ pub fn each_name(folder: BorrowedFd<'_>, mut found: impl FnMut(&CStr, bool)) -> 
         while let Some(record) = record_in(rest) {
             let kind = record[offset_of!(libc::dirent64, d_type)];
             if let Ok(name) = CStr::from_bytes_until_nul(&record[offset_of!(libc::dirent64, d_name)..]) {
-                found(name, matches!(kind, libc::DT_REG | libc::DT_UNKNOWN));
+                found(name, kind);
             }
             rest = &rest[record.len()..];
         }
@@ -63,8 +64,8 @@ mod tests {
         fs::create_dir(folder.path().join("folder")).unwrap();
         let mut found = Vec::new();
         let mut others = Vec::new();
-        each_name(File::open(folder.path()).unwrap().as_fd(), |name, may_be_file| {
-            if may_be_file { &mut found } else { &mut others }.push(name.to_str().unwrap().to_owned());
+        each_name(File::open(folder.path()).unwrap().as_fd(), |name, kind| {
+            if kind == libc::DT_REG { &mut found } else { &mut others }.push(name.to_str().unwrap().to_owned());
         })
         .unwrap();
         others.sort();
