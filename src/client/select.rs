@@ -148,7 +148,7 @@ fn matching(root: &Path, text: &str) -> Result<(Vec<Service>, Option<PathBuf>), 
     Ok((found, closed))
 }
 
-/// Every service below the root, by name ([`walk`]).
+/// Every service below the root, by name: each folder that holds a `status` record or a `svcontrol`.
 ///
 /// # Errors
 /// In words.
