@@ -95,7 +95,8 @@ fn an_alarm_that_was_delivered_is_repeated_under_its_name() {
 fn the_last_lines_are_those_of_the_run_that_ended() {
     let sandbox = Sandbox::new();
     sandbox.write_conf(crate::adoption::ALARMED);
-    let script = "#!/bin/sh\n: > status/app/__stderr\necho the words of $$ >&2\nexec ./service ready\n";
+    // It runs for longer than the pacing, so that the next start follows at once.
+    let script = "#!/bin/sh\n: > status/app/__stderr\necho the words of $$ >&2\nexec ./service sleep 150 ready\n";
     sandbox.write("script", script);
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(sandbox.path("script"), executable).expect("it is ours");
