@@ -20,6 +20,8 @@ fn all_are_told_before_the_first_is_waited_for() {
     eventually(&sandbox, "every service was told to stop", || {
         dirs.iter().all(|dir| dir.value("state").as_deref() == Some("stopping"))
     });
+    // Of two signals that wait the kernel brings the one with the lower number first.
+    eventually(&sandbox, "every service was reached", || dirs.iter().all(|dir| dir.stdout().contains("got TERM")));
     let pids: Vec<i32> = dirs.iter().filter_map(StatusDir::service_pid).collect();
     assert_eq!(pids.len(), MANY, "none has ended yet");
     for dir in &dirs {
