@@ -70,6 +70,7 @@ impl Parts {
             woken: sys::Wakeup::default(),
             report: None,
             not_started: None,
+            called: false,
             stop_after_exec: false,
             refused_file: None,
             hook: None,

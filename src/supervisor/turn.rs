@@ -80,6 +80,8 @@ pub struct Supervisor {
     pub(super) report: Option<StartReport>,
     /// It failed before its exec, and is about to exit.
     pub(super) not_started: Option<Ended>,
+    /// Something came while supervise stood aside for a child.
+    pub(super) called: bool,
     /// The service is to be stopped once it has been executed.
     pub(super) stop_after_exec: bool,
     /// The file that the kernel refused to execute, as it was found in PATH.
@@ -170,6 +172,16 @@ impl Supervisor {
         if self.policy.next_deadline().is_some_and(|deadline| deadline <= self.now.moment) {
             self.event(Event::Deadline);
         }
+        // What came while supervise stood aside does not wait for what is to be written.
+        if std::mem::take(&mut self.called) {
+            self.listen();
+            if std::mem::take(&mut self.woken.child) {
+                self.reap();
+            }
+            if std::mem::take(&mut self.woken.directory) {
+                self.mend_names();
+            }
+        }
         self.deliver_when_due();
         self.upgrade_when_asked();
     }
@@ -220,7 +232,7 @@ impl Supervisor {
             PollFd::new(fifos.next().unwrap_or_else(|| self.signals.as_fd()), PollFlags::POLLIN)
         });
         let aside = if self.debts.owed().is_empty() { EXECUTION } else { BEGINNING };
-        let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(aside)), None);
+        self.called = ppoll(&mut descriptors, Some(TimeSpec::from_duration(aside)), None).is_ok_and(|ready| ready > 0);
         self.ready.report = true;
     }
 
