@@ -9,10 +9,10 @@ use super::report::Report;
 
 /// `svc status` over so many services, all of them up, from its start to its end.
 pub(crate) fn status(programs: &Programs, number: usize, rounds: usize, report: &mut Report) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = programs.folder();
     let command = |program: &str| {
         let mut command = Command::new(programs.supervise.with_file_name(program));
-        command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::null());
         command
     };
     for service in 0..number {

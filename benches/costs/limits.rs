@@ -77,7 +77,7 @@ pub(crate) fn check(programs: &Programs) -> bool {
 }
 
 fn memory(programs: &Programs) -> f64 {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = programs.folder();
     let places = copies(programs, Who::Supervise, &folder, 20);
     restart_all(&places);
     let mut own: Vec<f64> = places.iter().map(|place| kib(place.pid(), &OWN)).collect();
@@ -99,13 +99,13 @@ fn a_restart<const N: usize>(
 
 /// Runs supervise under a tool, with so many restarts, and gives back what the tool wrote. `conf`: its further lines.
 fn life(programs: &Programs, conf: &str, restarts: usize, tool: impl Fn(&Path) -> Command) -> String {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let at = |name: &str| folder.path().join(name);
+    let folder = programs.folder();
+    let at = |name: &str| folder.join(name);
     let conf = format!("[global]\nalarm_interval : 3600\npacing : 0.1\n{conf}");
     fs::write(at("supervise.conf"), conf).expect("a file can be written");
     let mut command = tool(&at("counted"));
     command.arg(&programs.supervise).args(["--foreground", "-F", "supervise.conf", "-u", "status/app"]);
-    command.arg(&programs.stamp).arg(at("stamps")).current_dir(folder.path());
+    command.arg(&programs.stamp).arg(at("stamps")).current_dir(&folder);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let child = child.as_mut().expect("the tool is installed");
     for number in 1..=restarts + 1 {

@@ -15,10 +15,10 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Processor time of a supervisor for each restart of a service that ends at once, at its shortest pacing.
 pub(crate) fn crash(programs: &Programs, report: &mut Report) {
     for who in programs.all() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let place = Place::start(programs, who, &folder.path().join("place"), "");
+        let folder = programs.folder();
+        let place = Place::start(programs, who, &folder.join("place"), "");
         let (_, pid) = place.stamp("S", 1);
-        fs::write(folder.path().join("place/crash"), "").expect("a file can be written");
+        fs::write(folder.join("place/crash"), "").expect("a file can be written");
         sleep(Duration::from_millis(1100));
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         place.stamp("S", 2);
@@ -31,11 +31,10 @@ pub(crate) fn crash(programs: &Programs, report: &mut Report) {
 
 /// How often a supervisor wakes up with a conf that configures alarms, two seconds after its start, and nothing to do.
 pub(crate) fn idle(programs: &Programs, report: &mut Report) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = programs.folder();
     let lines = "alarm_mail : ops@example.invalid\nmail_transport : smtp://127.0.0.1:1\n";
     let all = programs.all().into_iter();
-    let places: Vec<Place> =
-        all.map(|who| Place::start(programs, who, &folder.path().join(who.name()), lines)).collect();
+    let places: Vec<Place> = all.map(|who| Place::start(programs, who, &folder.join(who.name()), lines)).collect();
     for place in &places {
         place.stamp("S", 1);
     }

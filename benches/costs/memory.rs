@@ -1,6 +1,7 @@
 //! What many copies cost: the memory that each has to itself, and a thousand of them.
 
 use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ pub(crate) fn kib(pid: i32, keys: &[&str]) -> f64 {
 pub(crate) const OWN: [&str; 2] = ["Private_Clean", "Private_Dirty"];
 
 /// So many supervisors, each with a conf read.
-pub(crate) fn copies(programs: &Programs, who: Who, folder: &tempfile::TempDir, number: usize) -> Vec<Place> {
-    let at = |number: usize| folder.path().join(format!("{}-{number}", who.name()));
+pub(crate) fn copies(programs: &Programs, who: Who, folder: &Path, number: usize) -> Vec<Place> {
+    let at = |number: usize| folder.join(format!("{}-{number}", who.name()));
     (0..number).map(|number| Place::start(programs, who, &at(number), "")).collect()
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn restart_all(places: &[Place]) {
 /// The memory of one of many, after a restart.
 pub(crate) fn memory(programs: &Programs, number: usize, report: &mut Report) {
     for who in programs.all() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+        let folder = programs.folder();
         let places = copies(programs, who, &folder, number);
         restart_all(&places);
         let own = places.iter().map(|place| kib(place.pid(), &OWN)).collect();
@@ -66,8 +67,8 @@ pub(crate) fn size(programs: &Programs, report: &mut Report) {
 pub(crate) fn scale(programs: &Programs, number: usize, report: &mut Report) {
     let mut sums = Vec::new();
     for who in programs.all() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let at = |number: usize| folder.path().join(format!("{}-{number}", who.name()));
+        let folder = programs.folder();
+        let at = |number: usize| folder.join(format!("{}-{number}", who.name()));
         let places: Vec<Place> = (0..number).map(|number| Place::spawn(programs, who, &at(number), "")).collect();
         let places: Vec<Place> = places.into_iter().map(Place::answered).collect();
         let last = places.iter().map(|place| place.stamp("S", 1).0).max().unwrap_or(0);

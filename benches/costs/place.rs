@@ -12,9 +12,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use supervise::sys::now;
 
-/// The programs of a run.
+/// The programs of a run, and where they run.
 #[derive(Debug)]
 pub(crate) struct Programs {
+    /// All folders stay until the run is over: ext4 looks at each inode that was freed in the last minutes before it
+    /// takes another, so that whoever makes files after much was removed pays for it (ten times as much was seen).
+    ground: tempfile::TempDir,
     /// The released supervise.
     pub(crate) supervise: PathBuf,
     floor: PathBuf,
@@ -66,12 +69,18 @@ impl Programs {
             folders.find(|folder| folder.join(name).exists() && folder.join(beside).exists()).map(|at| at.join(name))
         };
         Self {
+            ground: tempfile::tempdir().expect("a folder can be made"),
             supervise: release.join("supervise"),
             floor: release.join("examples/floor"),
             stamp: build_stamp(&release),
             runsv: find("runsv", "runsv"),
             daemontools: find("supervise", "svscan"),
         }
+    }
+
+    /// A new folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        tempfile::tempdir_in(&self.ground).expect("a folder can be made").keep()
     }
 
     /// Those that can be measured here.

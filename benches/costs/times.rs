@@ -17,15 +17,15 @@ use super::report::Report;
 const MS: f64 = 1e6;
 
 /// One of each, which take turns.
-fn places(programs: &Programs, folder: &tempfile::TempDir) -> Vec<(Place, Vec<f64>)> {
+fn places(programs: &Programs, folder: &Path) -> Vec<(Place, Vec<f64>)> {
     let all = programs.all().into_iter();
-    let place = |who: Who| Place::start(programs, who, &folder.path().join(who.name()), "");
+    let place = |who: Who| Place::start(programs, who, &folder.join(who.name()), "");
     all.map(|who| (place(who), Vec::new())).collect()
 }
 
 /// From kill -9 to the first line of the next service.
 pub(crate) fn restart(programs: &Programs, rounds: usize, report: &mut Report) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = programs.folder();
     let mut places = places(programs, &folder);
     for round in 1..=rounds {
         // The others have a pacing of a second.
@@ -47,11 +47,11 @@ pub(crate) fn restart(programs: &Programs, rounds: usize, report: &mut Report) {
 /// From a byte in the fifo to the signal in the service. The floor is measured twice: from kill(2), and as a thread that
 /// waits for the byte and sends the signal, which is the least that anybody who reads a fifo can be.
 pub(crate) fn control(programs: &Programs, rounds: usize, report: &mut Report) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = programs.folder();
     let mut places = places(programs, &folder);
     let mut passed_on: Vec<Vec<f64>> = places.iter().map(|_| Vec::new()).collect();
     let floor = places.iter().find(|(place, _)| place.fifo().is_none()).expect("there is a floor");
-    let pass = pass_on(folder.path(), Pid::from_raw(floor.0.stamp("S", 1).1));
+    let pass = pass_on(&folder, Pid::from_raw(floor.0.stamp("S", 1).1));
     for round in 1..=rounds {
         for ((place, times), passed_on) in places.iter_mut().zip(&mut passed_on) {
             let (_, pid) = place.stamp("S", 1);
@@ -111,11 +111,11 @@ fn send(fifo: Option<&Path>, service: Pid) -> u64 {
 
 /// From the start of the supervisor to the first line of its service. Ours goes into the background meanwhile.
 pub(crate) fn start(programs: &Programs, rounds: usize, report: &mut Report) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = programs.folder();
     let mut all: Vec<(Who, Vec<f64>)> = programs.all().into_iter().map(|who| (who, Vec::new())).collect();
     for round in 0..rounds {
         for (who, times) in &mut all {
-            let place = Place::start(programs, *who, &folder.path().join(format!("{}-{round}", who.name())), "");
+            let place = Place::start(programs, *who, &folder.join(format!("{}-{round}", who.name())), "");
             let (started, _) = place.stamp("S", 1);
             times.push(started.saturating_sub(place.begun) as f64 / MS);
         }
