@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use crate::adoption::ALARMED;
-use crate::common::{Foreground, Pid, Sandbox, eventually, signal, skip};
+use crate::common::{Foreground, Pid, Sandbox, eventually, process_stat, signal, skip};
 
 /// The system calls of supervise and its children, from now on.
 struct Trace {
@@ -70,7 +70,13 @@ pub(crate) fn can_trace(sandbox: &Sandbox) -> bool {
 impl Trace {
     #[track_caller]
     fn of(sandbox: &Sandbox, supervise: Pid) -> Option<Self> {
-        let strace = strace(sandbox, supervise, &["-f", "-a", "1", "-s", "1500"])?;
+        Self::with(sandbox, supervise, &[])
+    }
+
+    #[track_caller]
+    fn with(sandbox: &Sandbox, supervise: Pid, more: &[&str]) -> Option<Self> {
+        let options = [&["-f", "-a", "1", "-s", "1500"], more].concat();
+        let strace = strace(sandbox, supervise, &options)?;
         Some(Self { strace, file: sandbox.path("trace") })
     }
 
@@ -202,6 +208,37 @@ fn a_command_s_signal_is_sent_before_anything_is_written() {
     let sent = place(&turn, "signal", |call| call.is(&["kill"]) && call.text.contains("SIGSTOP"));
     let written = place(&turn, "write", Call::writes_a_file);
     assert!(sent < written, "{turn:#?}");
+}
+
+/// A command that comes between the fork and the exec, while supervise leaves the processor to the child: strace holds
+/// supervise at the end of its fork until the command is there.
+#[test]
+fn what_comes_while_it_stands_aside_is_obeyed_before_anything_is_written() {
+    for seconds in [1, 4, 16] {
+        let sandbox = Sandbox::new();
+        sandbox.write_conf(ALARMED);
+        sandbox.start("sleep 150 ready", &[]);
+        let first = sandbox.until_ready();
+        let supervise = sandbox.supervise_pid();
+        let hold = format!("inject=clone:delay_exit={seconds}000000");
+        let Some(trace) = Trace::with(&sandbox, supervise, &["-e", &hold]) else { return };
+        signal(first, Signal::SIGKILL);
+        // Its pid is not published yet.
+        eventually(&sandbox, "another service is ready", || sandbox.stdout().matches("ready ").count() == 2);
+        sandbox.write_control(b"h");
+        let in_time = (0..100).all(|_| process_stat(supervise).is_some_and(|stat| stat.state == 't'));
+        sandbox.until_logged("commands: h");
+        let own: Vec<Call> = trace.end().into_iter().filter(|call| call.pid == supervise).collect();
+        if !in_time {
+            continue; // the machine is too busy for so short a hold
+        }
+        let fork = place(&own, "fork", |call| call.is(&["clone"]));
+        let sent = place(&own, "signal", |call| call.is(&["kill"]) && call.text.contains("SIGHUP"));
+        let early: Vec<&Call> = own[fork..sent].iter().filter(|call| call.writes_a_file()).collect();
+        assert!(early.is_empty(), "{early:#?}");
+        return;
+    }
+    panic!("no service was started within 16 s");
 }
 
 #[test]

@@ -121,6 +121,8 @@ pub(super) struct Troubles {
 /// What poll found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ready {
+    /// Something else came.
+    no_signal: bool,
     report: bool,
     adopted: bool,
     late: bool,
@@ -200,26 +202,27 @@ impl Supervisor {
         ];
         let timeout =
             deadlines.into_iter().flatten().min().map(|deadline| TimeSpec::from_duration(deadline.since(now().moment)));
-        let mut descriptors = Vec::with_capacity(6);
+        let mut descriptors = Vec::with_capacity(7);
         descriptors.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
-        for (there, flags) in [
+        let mut places = [None; 3];
+        for (place, (there, flags)) in places.iter_mut().zip([
             (self.report.as_ref().filter(|_| self.not_started.is_none()).map(AsFd::as_fd), PollFlags::POLLIN),
             (self.service.as_ref().and_then(Service::pidfd).map(AsFd::as_fd), PollFlags::POLLIN),
             // Only POLLHUP is waited for, which needs no asking: the end of the zombie.
             (self.late.as_ref().map(|(process, _)| process.as_fd()), PollFlags::empty()),
-        ] {
-            // A place for each, so that the answers can be told apart.
-            descriptors.push(match there {
-                Some(descriptor) => PollFd::new(descriptor, flags),
-                None => PollFd::new(self.signals.as_fd(), PollFlags::empty()),
-            });
+        ]) {
+            if let Some(there) = there {
+                *place = Some(descriptors.len());
+                descriptors.push(PollFd::new(there, flags));
+            }
         }
         for there in self.control.descriptors().chain(self.awaited_reports()) {
             descriptors.push(PollFd::new(there, PollFlags::POLLIN));
         }
-        let result = ppoll(&mut descriptors, timeout, None);
-        let is_ready = |place: usize| result.is_ok() && descriptors[place].any() == Some(true);
-        self.ready = Ready { report: is_ready(1), adopted: is_ready(2), late: is_ready(3) };
+        let found = ppoll(&mut descriptors, timeout, None).is_ok_and(|ready| ready > 0);
+        let is_ready = |place: usize| found && descriptors[place].any() == Some(true);
+        let [report, adopted, late] = places.map(|place| place.is_some_and(is_ready));
+        self.ready = Ready { no_signal: found && !is_ready(0), report, adopted, late };
         self.now = now();
     }
 
@@ -238,7 +241,8 @@ impl Supervisor {
 
     /// Signals first, then one read from each fifo. What else the signals told is kept for its place in the turn.
     fn listen(&mut self) {
-        let wakeup = self.signals.take();
+        let no_signal = std::mem::take(&mut self.ready.no_signal);
+        let wakeup = if no_signal { Wakeup::default() } else { self.signals.take() };
         self.woken.child |= wakeup.child;
         self.woken.directory |= wakeup.directory;
         if wakeup.terminate {
@@ -252,7 +256,7 @@ impl Supervisor {
     }
 
     pub(super) fn obey_fifos(&mut self) {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(COMMANDS_LOGGED);
         self.control.read(&mut bytes);
         let mut unknown = 0_u32;
         let mut known = String::new();
