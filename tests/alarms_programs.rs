@@ -5,9 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use crate::common::{Sandbox, eventually, log_texts};
+use crate::common::{Sandbox, after_a_delay, eventually, log_texts};
 use crate::smtp::TestCa;
 use crate::{alarmed, crash, crashed, until_delivered};
 
@@ -92,10 +91,7 @@ fn with_alarms_off_what_was_raised_before_is_delivered() {
     sandbox.until_value("alarms", "no");
     sandbox.write("go", "");
     // The next attempt is 10 to 12 s after the first.
-    let limit = Instant::now() + Duration::from_secs(60);
-    while !sandbox.alarms().is_empty() && Instant::now() < limit {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    after_a_delay(&sandbox, "it is delivered", || sandbox.alarms().is_empty());
     assert!(sandbox.read("text").contains("Service app exited!"), "{}", sandbox.read("text"));
     assert_eq!(sandbox.value("alarms").as_deref(), Some("no"));
 }

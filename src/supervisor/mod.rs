@@ -4,6 +4,7 @@
 mod answer;
 mod backoff;
 mod caller;
+mod children;
 mod claim_file;
 mod classic;
 mod command;
@@ -25,6 +26,7 @@ mod take_over;
 mod texts;
 mod turn;
 mod upgrade;
+mod wait;
 
 pub use answer::can_go_on;
 pub use caller::Caller;
