@@ -214,7 +214,7 @@ fn a_command_s_signal_is_sent_before_anything_is_written() {
 /// supervise at the end of its fork until the command is there.
 #[test]
 fn what_comes_while_it_stands_aside_is_obeyed_before_anything_is_written() {
-    for seconds in [1, 4, 16] {
+    for seconds in [1, 3, 10] {
         let sandbox = Sandbox::new();
         sandbox.write_conf(ALARMED);
         sandbox.start("sleep 150 ready", &[]);
@@ -238,7 +238,7 @@ fn what_comes_while_it_stands_aside_is_obeyed_before_anything_is_written() {
         assert!(early.is_empty(), "{early:#?}");
         return;
     }
-    panic!("no service was started within 16 s");
+    panic!("no service was started within 10 s");
 }
 
 #[test]
