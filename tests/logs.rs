@@ -323,6 +323,8 @@ fn what_a_full_disk_took_from_a_log_is_counted() {
         let all = written.count() + lost;
         assert!((COMMANDS..=COMMANDS + 1).contains(&all) && lost > 50, "{lost} of {COMMANDS} are lost: {log}");
         assert!(log.lines().all(|line| "[NOTICE] ".starts_with(line) || line.starts_with("[NOTICE] ")), "{log}");
+        let none_behind_a_torn_one = log.lines().all(|line| line.matches("[NOTICE] ").count() <= 1);
+        assert!(none_behind_a_torn_one, "{log}");
         sandbox.write_control(b"c");
         sandbox.until_logged("commands: c");
         assert_eq!(sandbox.log().matches("lost").count(), 1, "it is said once: {}", sandbox.log());
