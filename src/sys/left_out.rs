@@ -11,17 +11,41 @@
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong};
 use std::io::Write as _;
 
+/// The instruction that goes on in another function.
+#[doc(hidden)]
+#[macro_export]
+#[cfg(not(target_arch = "aarch64"))]
+macro_rules! jump {
+    () => {
+        "jmp"
+    };
+}
+
+/// As above.
+#[doc(hidden)]
+#[macro_export]
+#[cfg(target_arch = "aarch64")]
+macro_rules! jump {
+    () => {
+        "b"
+    };
+}
+
 /// Leaves out of a program (one that links no names, hosts or locales of the C library) what it never uses.
 #[macro_export]
 macro_rules! leave_out {
     () => {
-        #[cfg(all(target_arch = "x86_64", target_env = "gnu", target_feature = "crt-static"))]
+        #[cfg(all(
+            any(target_arch = "x86_64", target_arch = "aarch64"),
+            target_env = "gnu",
+            target_feature = "crt-static"
+        ))]
         std::arch::global_asm!(
             ".macro instead name, function",
             ".pushsection .text.\\name, \"ax\", @progbits",
             ".weak \\name",
             ".type \\name, @function",
-            "\\name: jmp \\function",
+            concat!("\\name: ", $crate::jump!(), " \\function"),
             ".popsection",
             ".endm",
             "instead __assert_fail, {assert_fail}",
@@ -33,6 +57,11 @@ macro_rules! leave_out {
             "instead fprintf, {left_out}",
             "instead _IO_fputs, {left_out}",
             "instead fwrite, {left_out}",
+            // What glibc 2.38 and later calls for the same.
+            "instead __libc_assert_fail, {assert_fail}",
+            "instead __isoc23_strtol, {strtol}",
+            "instead __isoc23_strtoul, {strtoul}",
+            "instead __fprintf_chk, {left_out}",
             ".purgem instead",
             ".pushsection .rodata.stderr, \"a\", @progbits",
             ".weak stderr",
@@ -86,7 +115,7 @@ pub extern "C" fn untranslated(_domain: *const c_char, text: *const c_char, _cat
 pub extern "C" fn no_classes() {}
 
 /// In the place of snprintf(3), with which the C library makes the text for an error that it does not know: a text and
-/// the number. It is called with a variable number of arguments, the first three of which x86_64 passes as any others.
+/// the number. It is called with a variable number of arguments, the first of which x86_64 and aarch64 pass as any others.
 ///
 /// # Safety
 /// `to` has room for `size` bytes, `format` and `text` are C strings.
