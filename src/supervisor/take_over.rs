@@ -21,7 +21,7 @@ use super::command::Running;
 use super::predecessor::Predecessor;
 use crate::policy::Moment;
 use crate::statusdir::{Claim, Control, Directory, has_open, holds_lock, lock_holders, lock_is_held};
-use crate::sys::{Forked, Pidfd, ProcStat, Target, Waits, all_processes, fork_background, now, why, why_io};
+use crate::sys::{Forked, Pidfd, Place, ProcStat, Target, Waits, all_processes, fork_background, now, why, why_io};
 
 /// A supervise that is busy is tried again for so long: the classic program hears nothing for a second after a start.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -126,14 +126,15 @@ impl<'a> Holder<'a> {
         Ok(self.fifos)
     }
 
-    fn waits(&self) -> Result<Waits, String> {
+    fn place(&self) -> Result<Place, String> {
         let pid = self.pid();
-        Waits::of(pid).map_err(|error| format!("unable to read /proc/{pid}/syscall: {}", why_io(&error)))
+        Place::of(pid).map_err(|error| format!("unable to read /proc/{pid}/syscall: {}", why_io(&error)))
     }
 
     fn stop_in_poll(&self) -> Result<(), String> {
         let elsewhere = || format!("pid {} does not wait in poll(2)", self.pid());
-        match self.waits()? {
+        let before = self.place()?;
+        match before.waits() {
             Waits::InPoll => {}
             Waits::Elsewhere => return Err(elsewhere()),
             Waits::InRestart => {
@@ -149,13 +150,13 @@ impl<'a> Holder<'a> {
         let until = now().moment + KERNEL;
         let stopped = loop {
             match ProcStat::read(self.pid()).map(|stat| stat.state) {
-                Some(b'T') => break self.waits(),
+                Some(b'T') => break self.place(),
                 Some(_) if now().moment < until => thread::sleep(Duration::from_millis(1)),
                 _ => break Err(format!("pid {} could not be stopped", self.pid())),
             }
         };
         match stopped {
-            Ok(Waits::InPoll) => Ok(()),
+            Ok(place) if place.is_in_poll_since(&before) => Ok(()),
             other => {
                 let _ = self.process.signal(Target::Process, Signal::SIGCONT); // it may have ended
                 Err(other.err().unwrap_or_else(elsewhere))

@@ -42,5 +42,5 @@ pub use program::Program;
 pub use signals::{Signals, Wakeup, read_signals, take_over_signals};
 pub use spawn::{Launch, Launched, Output, Report, StampClaim, StartReport, Step, launch};
 pub use terminal::columns;
-pub use waits::Waits;
+pub use waits::{Place, Waits};
 pub use zone::{LocalTime, local_time};

@@ -15,27 +15,82 @@ pub enum Waits {
     Elsewhere,
 }
 
+/// What the kernel says of where a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the system call that it is in.
+    call: Option<libc::c_long>,
+    stack: u64,
+    /// Its next instruction.
+    next: u64,
+}
+
 /// Those that newer architectures have only in their newer form.
 #[cfg(target_arch = "x86_64")]
 const OLD: [libc::c_long; 2] = [libc::SYS_poll, libc::SYS_select];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: [libc::c_long; 0] = [];
 
-impl Waits {
+/// Of a process that a stop takes out of a system call, Linux on aarch64 forgets the number, and sets it back by so many
+/// bytes, to the instruction that makes the call again.
+const SET_BACK: Option<u64> = if cfg!(target_arch = "aarch64") { Some(4) } else { None };
+
+impl Place {
     /// Asks the kernel (proc_pid_syscall(5)).
     ///
     /// # Errors
     /// We may not know (ptrace(2), "Ptrace access mode checking"), or the kernel was built without it.
     pub fn of(pid: Pid) -> io::Result<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/syscall"))?;
-        // `running`; `-1 SP PC` in none; else its number and more.
-        let number: libc::c_long =
-            text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(-1);
-        Ok(match number {
-            libc::SYS_ppoll | libc::SYS_pselect6 => Self::InPoll,
-            old if OLD.contains(&old) => Self::InPoll,
-            libc::SYS_restart_syscall => Self::InRestart,
-            _ => Self::Elsewhere,
-        })
+        fs::read_to_string(format!("/proc/{pid}/syscall")).map(|text| Self::parse(&text))
+    }
+
+    /// `running`; `-1 SP PC` in no call; else its number, its arguments, SP and PC.
+    fn parse(text: &str) -> Self {
+        let mut words = text.split_ascii_whitespace();
+        let call = words.next().and_then(|word| word.parse().ok()).filter(|&number| number != -1);
+        let mut last = || u64::from_str_radix(words.next_back()?.strip_prefix("0x")?, 16).ok();
+        let (next, stack) = (last().unwrap_or(0), last().unwrap_or(0));
+        Self { call, stack, next }
+    }
+
+    /// Where that is.
+    #[must_use]
+    pub fn waits(&self) -> Waits {
+        match self.call {
+            Some(libc::SYS_ppoll | libc::SYS_pselect6) => Waits::InPoll,
+            Some(old) if OLD.contains(&old) => Waits::InPoll,
+            Some(libc::SYS_restart_syscall) => Waits::InRestart,
+            _ => Waits::Elsewhere,
+        }
+    }
+
+    /// It was stopped in its poll, if it waited in one at that place before.
+    #[must_use]
+    pub fn is_in_poll_since(&self, before: &Self) -> bool {
+        let is_set_back = || {
+            let next = SET_BACK.and_then(|bytes| before.next.checked_sub(bytes));
+            (self.call, self.stack, Some(self.next)) == (None, before.stack, next)
+        };
+        self.waits() == Waits::InPoll || (before.waits() == Waits::InPoll && is_set_back())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_that_a_stop_has_interrupted_is_known() {
+        let ppoll = libc::SYS_ppoll;
+        let before = Place::parse(&format!("{ppoll} 0x1 0x2 0x3 0x4 0x5 0x6 0xffffe9a0 0x4010f4\n"));
+        assert_eq!(before, Place { call: Some(ppoll), stack: 0xffff_e9a0, next: 0x40_10f4 });
+        let after = |text| Place::parse(text).is_in_poll_since(&before);
+        assert!(before.is_in_poll_since(&before));
+        assert_eq!(after("-1 0xffffe9a0 0x4010f0\n"), SET_BACK.is_some());
+        assert!(!after("-1 0xffffe9b0 0x4010f0\n"), "at another depth");
+        assert!(!after("-1 0xffffe9a0 0x4010f4\n"), "the call has returned");
+        assert!(!after("running\n") && !after(""));
+        let asleep = Place::parse(&format!("{} 0x1 0x2 0x3 0x4 0x5 0x6 0x9a0 0x4010f4\n", libc::SYS_nanosleep));
+        assert!(!Place::parse("-1 0x9a0 0x4010f0\n").is_in_poll_since(&asleep));
     }
 }
