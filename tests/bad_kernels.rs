@@ -219,6 +219,9 @@ fn before_linux_6_9_signals_reach_the_group_of_an_adopted_service() {
     sandbox.write_control(b"p");
     let stopped = |pid: Pid| process_stat(pid).is_some_and(|stat| stat.state == 'T');
     eventually(&sandbox, "both are stopped", || stopped(service) && stopped(child));
+    signal(service, Signal::SIGKILL);
+    sandbox.until_ready_after(service);
+    sandbox.until_dead(child);
     assert_eq!(sandbox.warnings(), "");
 }
 

@@ -94,8 +94,7 @@ impl Pidfd {
                 Some(group) if group == getpgrp() => self.send(signal, 0),
                 Some(group) if group != self.pid => self.signal_group(group, signal),
                 _ => match self.send(signal, PIDFD_SIGNAL_PROCESS_GROUP) {
-                    // Before Linux 6.9. While the leader is there, its number is not given to another group.
-                    Err(Errno::EINVAL) if self.stat().is_some() => super::kill(self.pid, target, signal),
+                    Err(Errno::EINVAL) => self.signal_group(self.pid, signal), // before Linux 6.9
                     other => other,
                 },
             },
@@ -111,11 +110,14 @@ impl Pidfd {
         Errno::result(result).map(drop)
     }
 
-    /// To a group that it is in and does not lead. As long as it is not reaped the group is that one; afterwards those
-    /// are meant who are in a group of that number and were started before.
+    /// To the group that it is in. As long as it is not reaped the group is that one; afterwards those are meant who are in
+    /// a group of that number and were started before.
     fn signal_group(&self, group: Pid, signal: Signal) -> Result<(), Errno> {
         if self.is_unreaped() {
             return super::kill(group, Target::Group, signal);
+        }
+        if group == self.pid && ProcStat::read(group).is_some() {
+            return Ok(()); // nobody gets the number of a group that somebody is in: none is left, and this is another's
         }
         let ended_before = super::boot_ns() / (1_000_000_000 / Self::ticks_a_second());
         for pid in all_processes() {
