@@ -225,6 +225,29 @@ fn before_linux_6_9_signals_reach_the_group_of_an_adopted_service() {
     assert_eq!(sandbox.warnings(), "");
 }
 
+/// pidfd_open(2) says of a process group without its leader what it says of a thread.
+#[test]
+fn on_older_kernels_too_what_a_dead_service_has_left_of_its_group_is_ended() {
+    let sandbox = Sandbox::new();
+    if !can_refuse(&sandbox) {
+        return;
+    }
+    sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
+    sandbox.start("child ready", &[]);
+    let service = sandbox.until_ready();
+    let child = crate::stopping::until_child(&sandbox, 0);
+    sandbox.kill_supervise();
+    signal(service, Signal::SIGKILL);
+    eventually(&sandbox, "it is reaped", || process_stat(service).is_none());
+    assert!(alive(child));
+    let old = Refused { call: libc::SYS_pidfd_open, argument: Some((0, service as u32)), errno: libc::EINVAL };
+    let command = sandbox.command(&["-p", "status/app", "-f", "./service child ready"]);
+    sandbox.run(refusing(command, &[old])).expect_code(0);
+    sandbox.until_dead(child);
+    sandbox.until_ready_after(service);
+    assert_eq!(sandbox.warnings(), "");
+}
+
 #[test]
 fn a_signal_that_may_not_be_sent_is_a_warning() {
     let sandbox = Sandbox::new();

@@ -10,7 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Foreground, Output, Sandbox, alive, client_program, eventually, is_root, signal, skip};
+use crate::common::{
+    Foreground, Output, Refused, Sandbox, alive, can_refuse, client_program, eventually, is_root, refusing, signal,
+    skip,
+};
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
@@ -58,7 +61,10 @@ fn the_end_of_supervise_is_seen_without_its_fifo() {
     assert_eq!(svc(&sandbox, &["wait", "up", "app"]).expect_code(0).stdout, format!("app: up (pid {service})\n"));
     svc(&sandbox, &["wait", "exited", "--timeout", "0.1", "app"]).expect_code(99);
     svc(&sandbox, &["status", "app"]).expect_code(0);
-    let exited = in_background(&sandbox, &["wait", "exited", "app"]);
+    // Older kernels say so of a pid that is the number of a session still, and no process's.
+    let old = Refused { call: libc::SYS_pidfd_open, argument: None, errno: libc::EINVAL };
+    let old = if can_refuse(&sandbox) { vec![old] } else { vec![] };
+    let exited = sandbox.spawn(refusing(command(&sandbox, &["wait", "exited", "app"]), &old));
     let down = in_background(&sandbox, &["wait", "down", "app"]);
     for wait in [&exited, &down] {
         let opened = |fd: i32| fs::read_link(format!("/proc/{}/fd/{fd}", wait.pid())).unwrap_or_default();

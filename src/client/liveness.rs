@@ -75,8 +75,12 @@ pub(super) fn named_lives(dir: &Directory, long: &ReadRecord) -> Option<bool> {
     let pid = long.number("supervise").and_then(|pid| i32::try_from(pid).ok()).filter(|&pid| pid > 0)?;
     match Process::at(pid.unsigned_abs()) {
         Some(process) => Some(process.runs && process.ran_at(written(dir)?)),
-        // /proc can be closed to us (proc(5), hidepid).
-        None => (Pidfd::open(Pid::from_raw(pid)).err() == Some(Errno::ESRCH)).then_some(false),
+        // /proc can be closed to us (proc(5), hidepid). The two others say that a thread has the number, or to older kernels
+        // that a session has it whose dead leader supervise was.
+        None => {
+            let refused = Pidfd::open(Pid::from_raw(pid)).err();
+            matches!(refused, Some(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT)).then_some(false)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use super::service::Service;
 use crate::policy::{Ended, Exit, Found, Ledger};
 use crate::statusdir::{Claim, Debt};
-use crate::sys::{BOOT_ID, ExitStatus, Pidfd, why};
+use crate::sys::{BOOT_ID, ExitStatus, Pidfd, ProcStat, why};
 
 /// What was found.
 #[derive(Debug)]
@@ -79,8 +79,12 @@ fn find(pid: u32, started_between: (u64, u64), session: Pid) -> Result<Search, S
     let process = match Pidfd::open(Pid::from_raw(number)) {
         Ok(process) => process,
         Err(Errno::ESRCH) => return Ok((dead(Ended::Unknown), None, leader)),
-        // A thread has the number, which is EINVAL or, on newer kernels, ENOENT.
-        Err(Errno::EINVAL | Errno::ENOENT) => return Ok((dead(Ended::Unknown), None, None)),
+        // A thread has the number, which is EINVAL or, on newer kernels, ENOENT. To older ones it is EINVAL too where nothing
+        // has it but a process group that its dead leader has left.
+        Err(Errno::EINVAL | Errno::ENOENT) => {
+            let leader = leader.filter(|&leader| ProcStat::read(leader).is_none());
+            return Ok((dead(Ended::Unknown), None, leader));
+        }
         Err(errno) => return Err(format!("unable to open process {pid}: {}", why(errno))),
     };
     let Some((started, runs)) = process.started() else {
