@@ -203,30 +203,61 @@ mod tests {
 
     use super::*;
 
+    fn sleep(group: i32) -> Child {
+        Command::new("sleep").arg("1000").process_group(group).spawn().unwrap()
+    }
+
+    fn pid_of(child: &Child) -> Pid {
+        Pid::from_raw(i32::try_from(child.id()).unwrap())
+    }
+
+    fn tick() -> std::time::Duration {
+        std::time::Duration::from_nanos(1_000_000_000 / Pidfd::ticks_a_second())
+    }
+
+    /// Ends it and takes its status, behind a time in which others start that are then older than its end by a clock tick
+    /// at least, or they might be strangers.
+    fn end(process: &Pidfd, mut child: Child) {
+        std::thread::sleep(2 * tick());
+        process.signal(Target::Process, Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+        assert!(!process.is_unreaped());
+    }
+
+    /// By which signal it ended within so many ticks; then it is ended.
+    fn ended_by(mut process: Child, ticks: u32) -> Option<i32> {
+        let status = (0..ticks).find_map(|_| {
+            std::thread::sleep(tick());
+            process.try_wait().unwrap()
+        });
+        process.kill().and_then(|()| process.wait()).unwrap();
+        status.and_then(|status| status.signal())
+    }
+
     #[test]
     fn what_is_left_of_a_group_that_it_did_not_lead_is_found() {
-        let sleep = |group: i32| Command::new("sleep").arg("1000").process_group(group).spawn().unwrap();
-        let mut leader = sleep(0);
-        let group = i32::try_from(leader.id()).unwrap();
-        let (mut member, mut left, mut other) = (sleep(group), sleep(group), sleep(0));
-        let process = Pidfd::open(Pid::from_raw(i32::try_from(member.id()).unwrap())).unwrap();
-        // Those that are left were started a clock tick before the end at least, or they might be strangers.
-        let tick = std::time::Duration::from_nanos(1_000_000_000 / Pidfd::ticks_a_second());
-        std::thread::sleep(2 * tick);
-        process.signal(Target::Process, Signal::SIGKILL).unwrap();
-        member.wait().unwrap();
-        assert!(!process.is_unreaped());
+        let leader = sleep(0);
+        let group = pid_of(&leader).as_raw();
+        let (member, left, other) = (sleep(group), sleep(group), sleep(0));
+        let process = Pidfd::open(pid_of(&member)).unwrap();
+        end(&process, member);
         process.signal(Target::Group, Signal::SIGKILL).unwrap();
-        // How it ended within so many ticks; then it is ended.
-        let ended = |process: &mut Child, ticks: u32| {
-            let status = (0..ticks).find_map(|_| {
-                std::thread::sleep(tick);
-                process.try_wait().unwrap()
-            });
-            process.kill().and_then(|()| process.wait()).unwrap();
-            status.and_then(|status| status.signal())
-        };
-        let ends = [ended(&mut leader, 500), ended(&mut left, 500), ended(&mut other, 1)];
+        let ends = [ended_by(leader, 500), ended_by(left, 500), ended_by(other, 1)];
         assert_eq!(ends, [Some(libc::SIGKILL), Some(libc::SIGKILL), None], "another group is not meant");
+    }
+
+    #[test]
+    fn what_is_left_of_a_group_that_it_led_is_found_where_the_kernel_can_not_do_it() {
+        let (leader, stranger) = (sleep(0), sleep(0));
+        let group = pid_of(&leader);
+        let left = sleep(group.as_raw());
+        let process = Pidfd::open(group).unwrap();
+        end(&process, leader);
+        process.signal_group(group, Signal::SIGKILL).unwrap();
+        assert_eq!(ended_by(left, 500), Some(libc::SIGKILL));
+        // As if that process had got the number since.
+        let again = Pidfd { pid: pid_of(&stranger), ..process };
+        again.signal_group(again.pid, Signal::SIGKILL).unwrap();
+        assert_eq!(ended_by(stranger, 1), None);
     }
 }
