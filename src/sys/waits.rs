@@ -18,8 +18,9 @@ pub enum Waits {
 /// What the kernel says of where a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The number of the system call that it is in.
+    /// The number of the system call that it is in, and the first two arguments.
     call: Option<libc::c_long>,
+    arguments: [u64; 2],
     stack: u64,
     /// Its next instruction.
     next: u64,
@@ -48,18 +49,22 @@ impl Place {
     fn parse(text: &str) -> Self {
         let mut words = text.split_ascii_whitespace();
         let call = words.next().and_then(|word| word.parse().ok()).filter(|&number| number != -1);
-        let mut last = || u64::from_str_radix(words.next_back()?.strip_prefix("0x")?, 16).ok();
-        let (next, stack) = (last().unwrap_or(0), last().unwrap_or(0));
-        Self { call, stack, next }
+        let number = |word: Option<&str>| word.and_then(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+        let mut last = || number(words.next_back()).unwrap_or(0);
+        let (next, stack) = (last(), last());
+        let mut first = || number(words.next()).unwrap_or(0);
+        Self { call, arguments: [first(), first()], stack, next }
     }
 
     /// Where that is.
     #[must_use]
     pub fn waits(&self) -> Waits {
-        match self.call {
-            Some(libc::SYS_ppoll | libc::SYS_pselect6) => Waits::InPoll,
-            Some(old) if OLD.contains(&old) => Waits::InPoll,
-            Some(libc::SYS_restart_syscall) => Waits::InRestart,
+        match (self.call, self.arguments) {
+            // Of no descriptor: it sleeps, or pauses, which is one and the same on newer architectures.
+            (Some(libc::SYS_ppoll), [_, 0]) | (Some(libc::SYS_pselect6), [0, _]) => Waits::Elsewhere,
+            (Some(libc::SYS_ppoll | libc::SYS_pselect6), _) => Waits::InPoll,
+            (Some(old), _) if OLD.contains(&old) => Waits::InPoll,
+            (Some(libc::SYS_restart_syscall), _) => Waits::InRestart,
             _ => Waits::Elsewhere,
         }
     }
@@ -83,13 +88,15 @@ mod tests {
     fn a_poll_that_a_stop_has_interrupted_is_known() {
         let ppoll = libc::SYS_ppoll;
         let before = Place::parse(&format!("{ppoll} 0x1 0x2 0x3 0x4 0x5 0x6 0xffffe9a0 0x4010f4\n"));
-        assert_eq!(before, Place { call: Some(ppoll), stack: 0xffff_e9a0, next: 0x40_10f4 });
+        assert_eq!(before, Place { call: Some(ppoll), arguments: [1, 2], stack: 0xffff_e9a0, next: 0x40_10f4 });
         let after = |text| Place::parse(text).is_in_poll_since(&before);
         assert!(before.is_in_poll_since(&before));
         assert_eq!(after("-1 0xffffe9a0 0x4010f0\n"), SET_BACK.is_some());
         assert!(!after("-1 0xffffe9b0 0x4010f0\n"), "at another depth");
         assert!(!after("-1 0xffffe9a0 0x4010f4\n"), "the call has returned");
         assert!(!after("running\n") && !after(""));
+        let paused = Place::parse(&format!("{ppoll} 0x0 0x0 0x0 0x0 0x5 0x6 0x9a0 0x4010f4\n"));
+        assert_eq!(paused.waits(), Waits::Elsewhere);
         let asleep = Place::parse(&format!("{} 0x1 0x2 0x3 0x4 0x5 0x6 0x9a0 0x4010f4\n", libc::SYS_nanosleep));
         assert!(!Place::parse("-1 0x9a0 0x4010f0\n").is_in_poll_since(&asleep));
     }
