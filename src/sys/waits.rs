@@ -26,11 +26,15 @@ pub struct Place {
     next: u64,
 }
 
-/// Those that newer architectures have only in their newer form.
+/// Newer architectures have only the newer form of each.
 #[cfg(target_arch = "x86_64")]
-const OLD: [libc::c_long; 2] = [libc::SYS_poll, libc::SYS_select];
+const POLLS: [libc::c_long; 2] = [libc::SYS_ppoll, libc::SYS_poll];
 #[cfg(not(target_arch = "x86_64"))]
-const OLD: [libc::c_long; 0] = [];
+const POLLS: [libc::c_long; 1] = [libc::SYS_ppoll];
+#[cfg(target_arch = "x86_64")]
+const SELECTS: [libc::c_long; 2] = [libc::SYS_pselect6, libc::SYS_select];
+#[cfg(not(target_arch = "x86_64"))]
+const SELECTS: [libc::c_long; 1] = [libc::SYS_pselect6];
 
 /// Of a process that a stop takes out of a system call, Linux on aarch64 forgets the number, and sets it back by so many
 /// bytes, to the instruction that makes the call again.
@@ -59,14 +63,13 @@ impl Place {
     /// Where that is.
     #[must_use]
     pub fn waits(&self) -> Waits {
-        match (self.call, self.arguments) {
-            // Of no descriptor: it sleeps, or pauses, which is one and the same on newer architectures.
-            (Some(libc::SYS_ppoll), [_, 0]) | (Some(libc::SYS_pselect6), [0, _]) => Waits::Elsewhere,
-            (Some(libc::SYS_ppoll | libc::SYS_pselect6), _) => Waits::InPoll,
-            (Some(old), _) if OLD.contains(&old) => Waits::InPoll,
-            (Some(libc::SYS_restart_syscall), _) => Waits::InRestart,
-            _ => Waits::Elsewhere,
+        let Some(call) = self.call else { return Waits::Elsewhere };
+        // Of no descriptor: it sleeps, or pauses, which is a ppoll(2) on newer architectures.
+        let [first, second] = self.arguments;
+        if POLLS.contains(&call) && second > 0 || SELECTS.contains(&call) && first > 0 {
+            return Waits::InPoll;
         }
+        if call == libc::SYS_restart_syscall { Waits::InRestart } else { Waits::Elsewhere }
     }
 
     /// It was stopped in its poll, if it waited in one at that place before.
@@ -95,8 +98,19 @@ mod tests {
         assert!(!after("-1 0xffffe9b0 0x4010f0\n"), "at another depth");
         assert!(!after("-1 0xffffe9a0 0x4010f4\n"), "the call has returned");
         assert!(!after("running\n") && !after(""));
-        let paused = Place::parse(&format!("{ppoll} 0x0 0x0 0x0 0x0 0x5 0x6 0x9a0 0x4010f4\n"));
-        assert_eq!(paused.waits(), Waits::Elsewhere);
+        for (call, first, second, waits) in [
+            (POLLS[0], 0, 0, Waits::Elsewhere),
+            (SELECTS[0], 0, 0, Waits::Elsewhere),
+            (SELECTS[0], 8, 0, Waits::InPoll),
+            (POLLS[POLLS.len() - 1], 0x1000, 0, Waits::Elsewhere),
+            (POLLS[POLLS.len() - 1], 0x1000, 2, Waits::InPoll),
+            (SELECTS[SELECTS.len() - 1], 0, 0x1000, Waits::Elsewhere),
+            (SELECTS[SELECTS.len() - 1], 8, 0x1000, Waits::InPoll),
+            (libc::SYS_restart_syscall, 0, 0, Waits::InRestart),
+        ] {
+            let text = format!("{call} {first:#x} {second:#x} 0x0 0x0 0x5 0x6 0x9a0 0x4010f4\n");
+            assert_eq!(Place::parse(&text).waits(), waits, "{text}");
+        }
         let asleep = Place::parse(&format!("{} 0x1 0x2 0x3 0x4 0x5 0x6 0x9a0 0x4010f4\n", libc::SYS_nanosleep));
         assert!(!Place::parse("-1 0x9a0 0x4010f0\n").is_in_poll_since(&asleep));
     }
