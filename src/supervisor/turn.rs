@@ -164,8 +164,7 @@ impl Supervisor {
 
     /// Signals first, then one read from each fifo. What else the signals told is kept for its place in the turn.
     pub(super) fn listen(&mut self) {
-        let no_signal = std::mem::take(&mut self.ready.no_signal);
-        let wakeup = if no_signal { Wakeup::default() } else { self.signals.take() };
+        let wakeup = self.signals.take();
         self.woken.child |= wakeup.child;
         self.woken.directory |= wakeup.directory;
         if wakeup.terminate {

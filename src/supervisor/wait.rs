@@ -19,8 +19,6 @@ const BEGINNING: Duration = Duration::from_millis(3);
 /// What poll found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ready {
-    /// Something else came.
-    pub(super) no_signal: bool,
     pub(super) report: bool,
     pub(super) adopted: bool,
     pub(super) late: bool,
@@ -61,7 +59,7 @@ impl Supervisor {
         let found = ppoll(&mut descriptors, timeout, None).is_ok_and(|ready| ready > 0);
         let is_ready = |place: usize| found && descriptors[place].any() == Some(true);
         let [report, adopted, late] = places.map(|place| place.is_some_and(is_ready));
-        self.ready = Ready { no_signal: found && !is_ready(0), report, adopted, late };
+        self.ready = Ready { report, adopted, late };
         self.now = now();
     }
 

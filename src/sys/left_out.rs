@@ -43,6 +43,7 @@ macro_rules! leave_out {
         std::arch::global_asm!(
             ".macro instead name, function",
             ".pushsection .text.\\name, \"ax\", @progbits",
+            ".balign 4",
             ".weak \\name",
             ".type \\name, @function",
             concat!("\\name: ", $crate::jump!(), " \\function"),
@@ -64,6 +65,7 @@ macro_rules! leave_out {
             "instead __fprintf_chk, {left_out}",
             ".purgem instead",
             ".pushsection .rodata.stderr, \"a\", @progbits",
+            ".balign 8",
             ".weak stderr",
             ".type stderr, @object",
             "stderr: .quad 0",

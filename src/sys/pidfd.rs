@@ -110,14 +110,16 @@ impl Pidfd {
         Errno::result(result).map(drop)
     }
 
-    /// To the group that it is in. As long as it is not reaped the group is that one; afterwards those are meant who are in
-    /// a group of that number and were started before.
+    /// To the group that it is in. As long as it is not reaped the group is that one; afterwards, of a group that it did not
+    /// lead, those are meant who are in one of that number and were started before.
     fn signal_group(&self, group: Pid, signal: Signal) -> Result<(), Errno> {
         if self.is_unreaped() {
             return super::kill(group, Target::Group, signal);
         }
-        if group == self.pid && ProcStat::read(group).is_some() {
-            return Ok(()); // nobody gets the number of a group that somebody is in: none is left, and this is another's
+        if group == self.pid {
+            // Nobody gets the number of a group that somebody is in: where a process has it none is left, where none has it
+            // the group is still that one.
+            return if ProcStat::read(group).is_some() { Ok(()) } else { super::kill(group, Target::Group, signal) };
         }
         let ended_before = super::boot_ns() / (1_000_000_000 / Self::ticks_a_second());
         for pid in all_processes() {
