@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -226,7 +227,7 @@ fn what_comes_while_it_stands_aside_is_obeyed_before_anything_is_written() {
         // Its pid is not published yet.
         eventually(&sandbox, "another service is ready", || sandbox.stdout().matches("ready ").count() == 2);
         sandbox.write_control(b"h");
-        let in_time = (0..100).all(|_| process_stat(supervise).is_some_and(|stat| stat.state == 't'));
+        let in_time = is_held(supervise);
         sandbox.until_logged("commands: h");
         let own: Vec<Call> = trace.end().into_iter().filter(|call| call.pid == supervise).collect();
         if !in_time {
@@ -239,6 +240,40 @@ fn what_comes_while_it_stands_aside_is_obeyed_before_anything_is_written() {
         return;
     }
     panic!("no service was started within 10 s");
+}
+
+/// Held by strace: for a hundred looks it is stopped.
+fn is_held(process: Pid) -> bool {
+    (0..100).all(|_| process_stat(process).is_some_and(|stat| stat.state == 't'))
+}
+
+/// strace holds supervise behind each poll for longer than the deadline takes. In one that a command has ended the service
+/// dies: a death and a deadline are found together.
+#[test]
+fn a_death_that_came_before_the_deadline_is_seen_before_it() {
+    for _ in 0..3 {
+        let sandbox = Sandbox::new();
+        sandbox.write_conf("[app]\nstop_timeout : 2\n");
+        sandbox.start("ready signals", &[]);
+        let service = sandbox.until_ready();
+        let supervise = sandbox.supervise_pid();
+        let Some(trace) = Trace::with(&sandbox, supervise, &["-e", "inject=ppoll:delay_exit=2500000"]) else { return };
+        sandbox.write_control(b"d");
+        sandbox.until_said("got TERM");
+        let told = Instant::now();
+        sandbox.until_logged("commands: d");
+        sandbox.write_control(b"\n");
+        eventually(&sandbox, "supervise is held", || is_held(supervise));
+        signal(service, Signal::SIGKILL);
+        if told.elapsed() > Duration::from_secs(1) {
+            continue; // the machine is too busy for so short a deadline
+        }
+        sandbox.until_state("down");
+        trace.end();
+        assert!(!sandbox.warnings().contains("did not stop"), "{}", sandbox.warnings());
+        return;
+    }
+    panic!("nothing could be done within 1 s");
 }
 
 #[test]
