@@ -81,17 +81,23 @@ fn with_kill_mode_group_commands_reach_the_group_of_an_adopted_service() {
     sandbox.until_dead(child);
 }
 
-#[test]
-fn with_kill_mode_group_a_successor_ends_what_a_dead_service_has_left_of_its_group() {
-    let sandbox = Sandbox::new();
+/// With `kill_mode : group` supervise is dead, and the service too; its child, the second answer, lives on in its group.
+pub(crate) fn left_of_a_group(sandbox: &Sandbox) -> (Pid, Pid) {
     sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
     sandbox.start("child ready", &[]);
     let service = sandbox.until_ready();
-    let child = crate::stopping::until_child(&sandbox, 0);
+    let child = crate::stopping::until_child(sandbox, 0);
     sandbox.kill_supervise();
     signal(service, Signal::SIGKILL);
     sandbox.until_dead(service);
     assert!(process_stat(child).is_some_and(|stat| stat.group == service), "it outlives the service");
+    (service, child)
+}
+
+#[test]
+fn with_kill_mode_group_a_successor_ends_what_a_dead_service_has_left_of_its_group() {
+    let sandbox = Sandbox::new();
+    let (service, child) = left_of_a_group(&sandbox);
     sandbox.start("child ready", &[]);
     sandbox.until_dead(child);
     sandbox.until_ready_after(service);

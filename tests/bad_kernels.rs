@@ -232,14 +232,8 @@ fn on_older_kernels_too_what_a_dead_service_has_left_of_its_group_is_ended() {
     if !can_refuse(&sandbox) {
         return;
     }
-    sandbox.write_conf("[app]\nkill_mode : group\npacing : 0.1\n");
-    sandbox.start("child ready", &[]);
-    let service = sandbox.until_ready();
-    let child = crate::stopping::until_child(&sandbox, 0);
-    sandbox.kill_supervise();
-    signal(service, Signal::SIGKILL);
+    let (service, child) = crate::adoption::left_of_a_group(&sandbox);
     eventually(&sandbox, "it is reaped", || process_stat(service).is_none());
-    assert!(alive(child));
     let old = Refused { call: libc::SYS_pidfd_open, argument: Some((0, service as u32)), errno: libc::EINVAL };
     let command = sandbox.command(&["-p", "status/app", "-f", "./service child ready"]);
     sandbox.run(refusing(command, &[old])).expect_code(0);
