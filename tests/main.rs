@@ -11,6 +11,7 @@ mod bad_days;
 mod bad_kernels;
 mod bad_limits;
 mod before_exec;
+mod caller;
 mod claim;
 mod command_line;
 mod commands;

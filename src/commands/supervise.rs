@@ -2,19 +2,17 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, pipe2, setsid};
+use nix::unistd::{pipe2, setsid};
 
 use super::arguments::{Asked, read};
 use super::check::check;
 use super::help::HELP;
 use crate::exit_code;
 use crate::supervisor::{Caller, Handed, Options, Supervisor, can_go_on};
-use crate::sys::{Forked, close_from, close_on_exec_from, fork_background, why};
+use crate::sys::{close_from, close_on_exec_from, go_on_in_background, why};
 
 /// Runs `supervise` with these arguments, the program's name not included, and returns its exit code: 0 done, 1 gave
 /// up, 100 wrong use or conf, 110 no status directory, 111 a system call failed or the lock is held.
@@ -99,37 +97,15 @@ fn background(options: Options) -> Begun {
         Ok(pipe) => pipe,
         Err(errno) => return failed("make a pipe", errno),
     };
-    match fork_background() {
+    let unanswered = format!("supervise: {}: supervise died before the service was started\n", options.module);
+    match go_on_in_background(answer, &caller, unanswered.into_bytes(), exit_code::SYSTEM) {
         Err(errno) => failed("fork", errno),
-        Ok(Forked::Parent(child)) => {
-            drop(caller);
-            Begun::Ended(wait_for_answer(&options, &answer, child))
-        }
-        Ok(Forked::Child) => {
-            drop(answer);
+        Ok(()) => {
             let _ = setsid(); // a child that was just forked leads no process group, the one thing that forbids it
             let lets_go = !options.inherit_output;
             serve(options, Caller::waiting(caller, lets_go))
         }
     }
-}
-
-fn wait_for_answer(options: &Options, answer: &OwnedFd, child: Pid) -> u8 {
-    let mut code = [0];
-    let read = loop {
-        match nix::unistd::read(answer.as_fd(), &mut code) {
-            Err(Errno::EINTR) => {}
-            other => break other,
-        }
-    };
-    if read != Ok(1) {
-        say(&format!("supervise: {}: supervise died before the service was started", options.module));
-        code = [exit_code::SYSTEM];
-    }
-    if code != [0] {
-        let _ = waitpid(child, None); // nothing is left running
-    }
-    code[0]
 }
 
 /// Sets everything up; where that fails the caller is told why.

@@ -94,7 +94,7 @@ fn stack() -> Option<NonNull<c_void>> {
     if let Some(spare) = NonNull::new(SPARE.swap(null_mut(), Relaxed)) {
         return Some(spare);
     }
-    if !LEAVES_ERRNO || kernel_version() < DUMPS_ALONE {
+    if !LEAVES_ERRNO || !dumps_alone() {
         return None;
     }
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
@@ -109,7 +109,12 @@ fn stack() -> Option<NonNull<c_void>> {
     }
 }
 
-/// Its first two numbers; zeros where they can't be told.
+/// A core dump of one process leaves another that shares its memory alone.
+pub(super) fn dumps_alone() -> bool {
+    kernel_version() >= DUMPS_ALONE
+}
+
+/// The first two numbers of the kernel's version; zeros where they can't be told.
 fn kernel_version() -> (u32, u32) {
     let mut name = MaybeUninit::<libc::utsname>::zeroed();
     // SAFETY: the pointer is to one of ours; all zeros are one with empty texts.

@@ -1,6 +1,7 @@
 //! System calls that need `unsafe` or that no safe wrapper offers; every unsafe block of the project is here.
 #![allow(unsafe_code)]
 
+mod background;
 mod child;
 mod clock;
 mod entry;
@@ -23,6 +24,7 @@ mod terminal;
 mod waits;
 mod zone;
 
+pub use background::go_on_in_background;
 pub use clock::{BOOT_ID, boot_id, boot_ns, now};
 pub use entry::enter;
 pub use errno::{errno_of, why, why_io};
