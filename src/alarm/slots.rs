@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{geteuid, mkdir};
 
+use crate::statusdir::give_mode;
 use crate::sys::lock_exclusively;
 
 /// So many copies of one user's alarms are on their way at once.
@@ -91,7 +92,7 @@ fn folder(path: &Path) -> Option<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let folder = open(path, flags, Mode::empty()).ok()?;
     if made {
-        let _ = fchmod(&folder, mode); // whatever the umask says
+        let _ = give_mode(&folder, mode); // whatever the umask says
     }
     let stat = fstat(&folder).ok()?;
     let others = Mode::S_IRWXG | Mode::S_IRWXO;

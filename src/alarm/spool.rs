@@ -17,14 +17,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use super::progress::Progress;
 use super::read::SIZE_LIMIT;
 use super::schedule::LONGEST;
 use crate::policy::Moment;
-use crate::statusdir::{Directory, create_afresh, is_id};
+use crate::statusdir::{Directory, create_afresh, give_mode, is_id};
 use crate::sys::{each_name, why};
 
 pub(super) const NAME: &str = "alarms";
@@ -44,7 +44,7 @@ fn make_folder(above: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
         Err(Errno::ENOENT) => match mkdirat(&above, name, mode) {
             Ok(()) => {
                 let made = open_folder(&above, name)?;
-                fchmod(&made, mode)?; // whatever the umask says
+                give_mode(&made, mode)?; // whatever the umask says
                 Ok(made)
             }
             Err(Errno::EEXIST) => open_folder(&above, name),

@@ -37,7 +37,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     if metadata.len() > SIZE_LIMIT {
         return Err(too_large());
     }
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(usize::try_from(metadata.len()).map_or(0, |size| size + 1));
     // The size may be a lie (/proc) or out of date by now, so the read is bounded by itself.
     file.take(SIZE_LIMIT + 1).read_to_end(&mut text)?;
     if text.len() as u64 > SIZE_LIMIT {

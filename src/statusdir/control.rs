@@ -36,13 +36,15 @@ impl Control {
     /// # Errors
     /// The name, and what the system call that failed says.
     pub fn open(dir: &Directory, mut warn: impl FnMut(&str)) -> Result<Self, (&'static str, Errno)> {
-        for name in NAMES {
-            if stat(dir, name).is_some_and(|stat| !is_fifo(&stat)) {
+        let mut there = [false; NAMES.len()];
+        for (name, is_there) in NAMES.into_iter().zip(&mut there) {
+            let stat = stat(dir, name);
+            *is_there = stat.is_some_and(|stat| is_fifo(&stat));
+            if stat.is_some() && !*is_there {
                 unlinkat(dir, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| (name, errno))?;
                 warn(name);
             }
         }
-        let there = NAMES.map(|name| stat(dir, name).is_some());
         let (first, other) = if !there[0] && there[1] { (NAMES[1], NAMES[0]) } else { (NAMES[0], NAMES[1]) };
         if there == [false, false] {
             make(dir, first).map_err(|errno| (first, errno))?;
@@ -57,9 +59,9 @@ impl Control {
         }
         let mut fifos: Vec<Fifo> = Vec::with_capacity(1);
         for name in NAMES {
-            let fifo = Fifo::open(dir, name).map_err(|errno| (name, errno))?;
-            if fifos.iter().all(|known| (known.device, known.inode) != (fifo.device, fifo.inode)) {
-                fifos.push(fifo);
+            let is_known = |stat| fifos.iter().any(|known| known.is(&stat));
+            if !stat(dir, name).is_some_and(is_known) {
+                fifos.push(Fifo::open(dir, name).map_err(|errno| (name, errno))?);
             }
         }
         Ok(Self { fifos })
@@ -87,8 +89,7 @@ impl Control {
     /// The names that do not lead to a fifo that is open any more.
     #[must_use]
     pub fn out_of_place(&self, dir: &Directory) -> Vec<&'static str> {
-        let leads_here =
-            |stat: FileStat| self.fifos.iter().any(|fifo| (fifo.device, fifo.inode) == (stat.st_dev, stat.st_ino));
+        let leads_here = |stat| self.fifos.iter().any(|fifo| fifo.is(&stat));
         NAMES.into_iter().filter(|name| !stat(dir, name).is_some_and(leads_here)).collect()
     }
 
@@ -128,6 +129,10 @@ impl Fifo {
             return Err(Errno::EEXIST);
         }
         Ok(Self { fd, device: stat.st_dev, inode: stat.st_ino })
+    }
+
+    fn is(&self, stat: &FileStat) -> bool {
+        (self.device, self.inode) == (stat.st_dev, stat.st_ino)
     }
 }
 
@@ -191,7 +196,10 @@ fn is_fifo(stat: &FileStat) -> bool {
 fn make(dir: &Directory, name: &str) -> Result<(), Errno> {
     let mode = Mode::from_bits_truncate(0o600);
     mkfifoat(dir, name, mode)?;
-    // The umask may have taken bits away. Opened for both sides, since a fifo opened for one would wait.
+    if stat(dir, name).is_some_and(|stat| stat.st_mode & 0o7777 == mode.bits()) {
+        return Ok(()); // the umask has taken nothing away
+    }
+    // Opened for both sides, since a fifo opened for one would wait.
     let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     match openat(dir, name, flags, Mode::empty()) {
         Ok(fifo) => fchmod(&fifo, mode),

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::Pid;
 
-use super::{Directory, has_open};
+use super::{Directory, give_mode, has_open};
 use crate::sys::why;
 
 /// So much of the long record is read for the pid in its second line.
@@ -94,7 +94,7 @@ fn open(directory: &Directory) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o600);
     let file = openat(directory, "lock", flags, mode)?;
-    let _ = fchmod(&file, mode); // less the umask otherwise; not ours to change if another made it
+    let _ = give_mode(&file, mode); // not ours to change if another made it
     Ok(file)
 }
 

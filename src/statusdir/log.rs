@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::Directory;
+use super::{Directory, give_mode};
 use crate::policy::Stamp;
 use crate::sys::{local_time, lock_exclusively, unlock, why};
 use crate::text::printable;
@@ -171,7 +171,7 @@ impl LogFile {
         }
         let file = openat(dir, self.name, flags, mode)?;
         if there.is_none() {
-            fchmod(&file, mode)?;
+            give_mode(&file, mode)?;
         }
         self.open = Some(file);
         self.is_torn = false;

@@ -25,4 +25,4 @@ pub use log::{Level, Logs};
 pub use long_record::{LongRecord, ReadRecord};
 pub use name::{Module, NameError};
 pub use record::Record;
-pub use replace::{Replaced, create_afresh};
+pub use replace::{Replaced, create_afresh, give_mode};

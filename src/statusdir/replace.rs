@@ -59,14 +59,19 @@ impl Replaced {
     }
 
     fn write_new(&mut self, dir: BorrowedFd<'_>, bytes: &[u8], mode: Mode) -> Result<(), Errno> {
-        if fstatat(dir, self.name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| is_directory(&stat)) {
+        let there = fstatat(dir, self.name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|stat| is_directory(&stat)) {
             return Err(Errno::EISDIR); // somebody's, perhaps the status directory of another module
         }
         let (current, spare) = (self.current.take(), self.spare.take());
         let new = self.new_name();
         let placed = Self::written(dir, &new, spare, bytes, mode).and_then(|(identity, file)| {
             drop(file); // the lease ends with it
-            Ok((identity, exchange(dir, &new, self.name)?))
+            let exchanged = there.is_ok() && exchange(dir, &new, self.name)?;
+            if !exchanged {
+                renameat(dir, new.as_str(), dir, self.name)?;
+            }
+            Ok((identity, exchanged))
         });
         match placed {
             Ok((identity, exchanged)) => {
@@ -95,11 +100,7 @@ impl Replaced {
         let refillable = spare.map_or(Ok(None), |spare| refillable(dir, new, spare, mode))?;
         let (file, stat) = match refillable {
             Some(file) => file,
-            None => {
-                let file = create_afresh(dir, new, mode)?;
-                let stat = fstat(&file)?;
-                (file, stat)
-            }
+            None => created(dir, new, mode)?,
         };
         write_whole(file.as_fd(), bytes, 0)?;
         if usize::try_from(stat.st_size).is_ok_and(|size| size > bytes.len()) {
@@ -136,6 +137,10 @@ fn identity_of(stat: &FileStat) -> Identity {
 /// # Errors
 /// What the system call that failed says.
 pub fn create_afresh(dir: BorrowedFd<'_>, name: &str, mode: Mode) -> Result<OwnedFd, Errno> {
+    created(dir, name, mode).map(|(file, _)| file)
+}
+
+fn created(dir: BorrowedFd<'_>, name: &str, mode: Mode) -> Result<(OwnedFd, FileStat), Errno> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = match openat(dir, name, flags, mode) {
         Err(Errno::EEXIST) => {
@@ -144,8 +149,21 @@ pub fn create_afresh(dir: BorrowedFd<'_>, name: &str, mode: Mode) -> Result<Owne
         }
         other => other?,
     };
-    fchmod(&file, mode)?;
-    Ok(file)
+    let stat = give_mode(&file, mode)?;
+    Ok((file, stat))
+}
+
+/// Gives a file that was just made its mode, of which the umask may have taken something: to look is cheaper than to
+/// change what is right, which a file system writes down too. Returns what it was.
+///
+/// # Errors
+/// What the system call that failed says.
+pub fn give_mode(file: impl AsFd, mode: Mode) -> Result<FileStat, Errno> {
+    let stat = fstat(&file)?;
+    if stat.st_mode & 0o7777 != mode.bits() {
+        fchmod(&file, mode)?;
+    }
+    Ok(stat)
 }
 
 fn is_directory(stat: &FileStat) -> bool {
@@ -159,12 +177,11 @@ fn write_whole(file: BorrowedFd<'_>, bytes: &[u8], at: usize) -> Result<(), Errn
     }
 }
 
-/// The answer: the old file now stands where the new one did.
+/// The old file now stands where the new one did. False: it can't, there is none or the file system knows no exchange.
 fn exchange(dir: BorrowedFd<'_>, new: &str, name: &str) -> Result<bool, Errno> {
     match renameat2(dir, new, dir, name, RenameFlags::RENAME_EXCHANGE) {
         Ok(()) => Ok(true),
-        // There is no old one, or the file system knows no exchange.
-        Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => renameat(dir, new, dir, name).map(|()| false),
+        Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => Ok(false),
         Err(errno) => Err(errno),
     }
 }

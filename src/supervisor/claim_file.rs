@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::uio::{pread, pwrite, pwritev};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::statusdir::{Claim, ClaimBlock, Directory};
+use crate::statusdir::{Claim, ClaimBlock, Directory, give_mode};
 
 const NAME: &str = "claim";
 
@@ -91,7 +91,7 @@ impl ClaimFile {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o600);
         let file = openat(dir, NAME, flags, mode)?;
-        let _ = fchmod(&file, mode); // less the umask otherwise
+        let _ = give_mode(&file, mode); // less the umask otherwise
         let left = match left_in(&file)? {
             Left::Nothing if something_else => Left::Damaged,
             left => left,

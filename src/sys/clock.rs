@@ -1,5 +1,7 @@
 //! The clocks.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::mem::MaybeUninit;
 
 use super::raw::{call, word};
@@ -52,5 +54,7 @@ pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// This boot's id; empty where the kernel does not tell.
 #[must_use]
 pub fn boot_id() -> String {
-    std::fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
+    let mut bytes = [0; 64];
+    let length = File::open(BOOT_ID).and_then(|mut file| file.read(&mut bytes)).unwrap_or(0);
+    String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
 }

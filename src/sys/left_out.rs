@@ -63,6 +63,7 @@ macro_rules! leave_out {
             "instead __isoc23_strtol, {strtol}",
             "instead __isoc23_strtoul, {strtoul}",
             "instead __fprintf_chk, {left_out}",
+            "instead _dl_get_origin, {no_origin}",
             ".purgem instead",
             ".pushsection .rodata.stderr, \"a\", @progbits",
             ".balign 8",
@@ -74,6 +75,7 @@ macro_rules! leave_out {
             untranslated = sym $crate::sys::left_out::untranslated,
             no_classes = sym $crate::sys::left_out::no_classes,
             unknown_error = sym $crate::sys::left_out::unknown_error,
+            no_origin = sym $crate::sys::left_out::no_origin,
             strtol = sym $crate::sys::left_out::strtol,
             strtoul = sym $crate::sys::left_out::strtoul,
             left_out = sym $crate::sys::left_out::left_out,
@@ -115,6 +117,13 @@ pub extern "C" fn untranslated(_domain: *const c_char, text: *const c_char, _cat
 /// In the place of finding the tables for isalpha(3) and its like, which are not there: what uses them brings the C
 /// library's own function along.
 pub extern "C" fn no_classes() {}
+
+/// In the place of asking the kernel, at every start, in which folder the program lies: for `$ORIGIN` in the paths of
+/// libraries that are loaded, of which there are none. The answer says that it is not known.
+#[must_use]
+pub extern "C" fn no_origin() -> *const c_char {
+    std::ptr::without_provenance(usize::MAX)
+}
 
 /// In the place of snprintf(3), with which the C library makes the text for an error that it does not know: a text and
 /// the number. It is called with a variable number of arguments, the first of which x86_64 and aarch64 pass as any others.
