@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::sys::uio::pwrite;
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
-use crate::sys::lease;
+use crate::sys::{exchange_names, lease};
 
 /// A file that is replaced again and again.
 ///
@@ -179,7 +179,7 @@ fn write_whole(file: BorrowedFd<'_>, bytes: &[u8], at: usize) -> Result<(), Errn
 
 /// The old file now stands where the new one did. False: it can't, there is none or the file system knows no exchange.
 fn exchange(dir: BorrowedFd<'_>, new: &str, name: &str) -> Result<bool, Errno> {
-    match renameat2(dir, new, dir, name, RenameFlags::RENAME_EXCHANGE) {
+    match exchange_names(dir, new, name) {
         Ok(()) => Ok(true),
         Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => Ok(false),
         Err(errno) => Err(errno),

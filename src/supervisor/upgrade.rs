@@ -244,7 +244,7 @@ impl Supervisor {
 
 /// The words that this process was started with, with an option before those of the user.
 fn words(option: Option<&str>) -> Vec<OsString> {
-    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let mut words = crate::sys::words();
     if let Some(option) = option {
         words.insert(words.len().min(1), option.into());
     }

@@ -7,6 +7,7 @@
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 /// Makes this the `main` of a program (whose crate says `#![no_main]`): a function from the arguments, the program's
 /// name not included, to the exit code.
@@ -21,6 +22,26 @@ macro_rules! program {
             unsafe { $crate::sys::enter(count, words, $main) }
         }
     };
+}
+
+/// What the C library called `main` with. The standard library knows it without its own `main` from some C libraries
+/// only (glibc, not musl).
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+static WORDS: AtomicPtr<*const c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The words that this process was started with, the program's name first.
+#[must_use]
+pub fn words() -> Vec<OsString> {
+    let words = WORDS.load(Relaxed);
+    if words.is_null() {
+        return std::env::args_os().collect(); // a program with Rust's own `main`
+    }
+    let word = |at| {
+        // SAFETY: `enter` was told so many C strings that stay as they are.
+        let word = unsafe { CStr::from_ptr(*words.add(at)) };
+        OsStr::from_bytes(word.to_bytes()).to_owned()
+    };
+    (0..COUNT.load(Relaxed)).map(word).collect()
 }
 
 /// The exit code of a program of Rust's that has panicked.
@@ -42,14 +63,11 @@ pub unsafe fn enter(count: c_int, words: *const *const c_char, program: fn(Vec<O
             }
         }
     }
-    let words = (1..usize::try_from(count).unwrap_or(0)).map(|at| {
-        // SAFETY: the caller answers for it.
-        let word = unsafe { CStr::from_ptr(*words.add(at)) };
-        OsStr::from_bytes(word.to_bytes()).to_owned()
-    });
-    let words = words.collect();
+    COUNT.store(usize::try_from(count).unwrap_or(0), Relaxed);
+    WORDS.store(words.cast_mut(), Relaxed);
+    let arguments = self::words().into_iter().skip(1).collect();
     // A panic must not unwind into the C library; its message was printed. (A release build ends at once instead.)
-    let code = std::panic::catch_unwind(|| program(words)).unwrap_or(PANICKED);
+    let code = std::panic::catch_unwind(|| program(arguments)).unwrap_or(PANICKED);
     let _ = std::io::stdout().flush(); // nobody reads it
     c_int::from(code)
 }

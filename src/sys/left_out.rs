@@ -220,7 +220,7 @@ unsafe fn number(text: *const c_char, end: *mut *const c_char, base: c_int) -> (
     (bytes.get(sign) == Some(&b'-'), number)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_env = "gnu"))]
 mod tests {
     use nix::errno::Errno;
 

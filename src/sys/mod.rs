@@ -26,14 +26,14 @@ mod zone;
 
 pub use background::go_on_in_background;
 pub use clock::{BOOT_ID, boot_id, boot_ns, now};
-pub use entry::enter;
+pub use entry::{enter, words};
 pub use errno::{errno_of, why, why_io};
 pub use fds::{
     bytes_waiting, close_from, close_on_exec_from, inherited, lease, lock_exclusively, open_owned_link, pass_exec,
     set_pipe_size, unlock, watch_directory,
 };
 pub use memory::give_back_memory;
-pub use names::each_name;
+pub use names::{each_name, exchange_names};
 pub use own::{set_name_after, started_from, take_variable};
 pub use pidfd::{ExitStatus, Pidfd};
 pub use proc_stat::{ProcStat, all_processes};

@@ -1,9 +1,11 @@
-//! The names in a folder, without the 32 KiB of memory that the C library takes for them.
+//! The names in a folder: reading them without the 32 KiB of memory that the C library takes for it, and two that change
+//! places, for which not every C library has a function.
 
 use std::ffi::CStr;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use nix::NixPath;
 use nix::errno::Errno;
 
 /// Room for what one call returns, in bytes: a name has at most 255 of them.
@@ -37,6 +39,20 @@ pub fn each_name(folder: BorrowedFd<'_>, mut found: impl FnMut(&CStr, u8)) -> Re
             rest = &rest[record.len()..];
         }
     }
+}
+
+/// Two names in an open folder change places (renameat2(2), RENAME_EXCHANGE).
+///
+/// # Errors
+/// `ENOENT`: one of them is not there; `EINVAL`, `ENOSYS`: the file system or the kernel can't do it.
+pub fn exchange_names(folder: BorrowedFd<'_>, one: &str, other: &str) -> Result<(), Errno> {
+    let exchanged = |one: &CStr, other: &CStr| {
+        let (folder, flags) = (folder.as_raw_fd(), libc::RENAME_EXCHANGE);
+        // SAFETY: the folder is open, and the names are C strings.
+        let result = unsafe { libc::syscall(libc::SYS_renameat2, folder, one.as_ptr(), folder, other.as_ptr(), flags) };
+        Errno::result(result).map(drop)
+    };
+    one.with_nix_path(|one| other.with_nix_path(|other| exchanged(one, other)))??
 }
 
 /// The first record (getdents64(2)): its length is at a fixed place in it.

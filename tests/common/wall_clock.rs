@@ -106,9 +106,9 @@ fn peek(pid: Pid, at: u64) -> io::Result<u64> {
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(word) }
 }
 
-fn ptrace(request: u32, pid: Pid, at: u64, data: u64) -> i64 {
+fn ptrace(request: impl Into<i64>, pid: Pid, at: u64, data: u64) -> i64 {
     // SAFETY: the process is a traced child of this thread; a structure that the call fills is passed by its address.
-    unsafe { libc::syscall(libc::SYS_ptrace, request, pid, at, data) }
+    unsafe { libc::syscall(libc::SYS_ptrace, request.into(), pid, at, data) }
 }
 
 fn done(result: i64) -> io::Result<()> {

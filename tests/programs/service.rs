@@ -336,7 +336,12 @@ fn wait() -> ! {
     }
 }
 
-fn limit_of(pid: i32, resource: libc::__rlimit_resource_t) -> libc::rlimit {
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
+fn limit_of(pid: i32, resource: Resource) -> libc::rlimit {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a place for one rlimit.
     unsafe { libc::prlimit(pid, resource, ptr::null(), &mut limit) };

@@ -15,6 +15,7 @@ use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use super::steer::SIGNALS;
 use super::{Line, exit};
 use crate::client::{find_all, root};
+use crate::sys::words;
 
 /// By this variable a shell asks; its value is the shell's name.
 const VARIABLE: &str = "COMPLETE";
@@ -60,14 +61,19 @@ impl Shell {
 pub(super) fn answer_shell() {
     let asked = std::env::var_os(VARIABLE);
     if asked.is_some_and(|shell| Shell::value_variants().iter().any(|known| shell == known.completer().name())) {
-        CompleteEnv::with_factory(Line::command).var(VARIABLE).bin("svc").complete();
+        let folder = std::env::current_dir().ok();
+        let completed =
+            CompleteEnv::with_factory(Line::command).var(VARIABLE).bin("svc").try_complete(words(), folder.as_deref());
+        if completed.unwrap_or_else(|error| error.exit()) {
+            std::process::exit(0);
+        }
     }
 }
 
 /// Prints what a shell is to read at its start.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     // Where it was called by a path it may be in no folder of PATH.
-    let called = std::env::args_os().next().unwrap_or_else(|| OsString::from("svc"));
+    let called = words().into_iter().next().unwrap_or_else(|| OsString::from("svc"));
     let has_folder = Path::new(&called).components().count() > 1;
     let program =
         if has_folder { std::env::current_exe().unwrap_or(PathBuf::from(called)) } else { PathBuf::from("svc") };
@@ -84,7 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 /// Completes the name of a service: the modules below the status root, else the paths of folders.
 pub(super) fn names() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
-        let line: Vec<OsString> = std::env::args_os().collect();
+        let line = words();
         let services = find_all(&root(root_typed(&line))).unwrap_or_default();
         let typed = [current.as_encoded_bytes(), &unquoted(current.as_encoded_bytes())];
         // Shells take candidates line by line, as text.
