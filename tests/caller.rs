@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use nix::libc;
+use nix::sys::signal::Signal;
 
-use crate::common::{Output, Refused, Sandbox, can_refuse, refusing, supervise_program};
+use crate::common::{Output, Refused, Sandbox, alive, can_refuse, eventually, refusing, signal, supervise_program};
 use crate::traced::can_trace;
 
 /// How the child gets its memory.
@@ -35,11 +36,17 @@ impl Memory {
     /// A start under strace, whose child ends before there is a service. The calls that are traced are those that make
     /// processes, wait and end.
     fn traced(self, sandbox: &Sandbox, more: &[&str], options: &[&str]) -> (Output, String) {
-        let strace = ["strace", "-f", "-qq", "-o", "trace", "-e", "trace=clone,setsid,wait4,exit_group"];
+        let strace =
+            ["strace", "-f", "-qq", "-o", "trace", "-e", "trace=clone,setsid,wait4,exit_group,set_tid_address"];
         let output = sandbox.run(self.command(sandbox, &[&strace, more].concat(), options));
         let trace = sandbox.read("trace");
         let is_shared = trace.lines().any(|line| line.contains("CLONE_VM") && !line.contains("= -1"));
         assert_eq!(is_shared, self == Self::Shared, "{self:?}: {trace}");
+        // In memory that is the child's the kernel is to note nothing at the end of this process.
+        assert!(
+            !is_shared || trace.contains("set_tid_address(0)") || trace.contains("set_tid_address(NULL)"),
+            "{trace}"
+        );
         (output, trace)
     }
 }
@@ -89,5 +96,28 @@ fn a_start_that_fails_leaves_nothing_running() {
         let waited = format!("wait4({},", pid(child));
         let is_waited_for = |line: &str| pid(line) == pid(caller) && line.contains(&waited);
         assert!(trace.lines().any(is_waited_for), "{memory:?}, {waited}: {trace}");
+    }
+}
+
+#[test]
+fn a_caller_that_is_killed_while_it_waits_leaves_its_supervise() {
+    for memory in MEMORIES {
+        let sandbox = Sandbox::new();
+        if !can_trace(&sandbox) || memory == Memory::CopiedWhereRefused && !can_refuse(&sandbox) {
+            continue;
+        }
+        // Its child stands still in the middle of the setting up.
+        let strace = ["strace", "-f", "-qq", "-o", "trace", "-e", "trace=clone,flock"];
+        let hold = ["-e", "inject=flock:delay_enter=1000000"];
+        let strace = sandbox.spawn(memory.command(&sandbox, &[&strace[..], &hold].concat(), &[]));
+        eventually(&sandbox, "the child is on its way", || sandbox.read("trace").contains("flock("));
+        let trace = sandbox.read("trace");
+        let caller = trace.split_once(' ').and_then(|(pid, _)| pid.parse().ok()).expect("`PID call`");
+        signal(caller, Signal::SIGKILL);
+        sandbox.until_ready();
+        assert!(!alive(caller));
+        sandbox.write_control(b"dx");
+        strace.wait();
+        assert_eq!(sandbox.warnings(), "", "{memory:?}");
     }
 }

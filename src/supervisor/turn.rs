@@ -196,8 +196,6 @@ impl Supervisor {
             }
         }
         if !known.is_empty() {
-            // Whom a command has signalled runs at once, though on the same processor, and not after what is written now.
-            std::thread::yield_now();
             let more = if known.len() < COMMANDS_LOGGED { "" } else { "..." };
             self.lines.insert(line.min(self.lines.len()), Line::notice(format!("commands: {known}{more}")));
         }

@@ -13,6 +13,10 @@ use super::lent::dumps_alone;
 use super::process::fork_bare;
 use super::raw::{LEAVES_ERRNO, call, word};
 
+/// Where the C library asks the kernel which thread it is before it sends itself the signal of abort(3), and does not look
+/// at what it has noted before the clone. musl looks.
+const ABORT_ASKS_THE_KERNEL: bool = cfg!(target_env = "gnu");
+
 /// What the process that was called works with. The child leaves it as it is, for ever.
 #[repr(C)]
 struct Waiting {
@@ -46,7 +50,7 @@ pub fn go_on_in_background(
         unanswered_code,
         unanswered: unanswered.leak(),
     }));
-    if LEAVES_ERRNO && dumps_alone() {
+    if LEAVES_ERRNO && ABORT_ASKS_THE_KERNEL && dumps_alone() {
         // SAFETY: it is leaked, and nothing else refers to it.
         match unsafe { share(&raw mut *waiting) } {
             Ok(()) => return Ok(()),
@@ -115,6 +119,7 @@ extern "C" fn end(waiting: &Waiting, length: isize) -> ! {
 /// `waiting` is used by nobody else, and a core dump of one process does not end another that shares its memory.
 #[inline(never)]
 unsafe fn share(waiting: *mut Waiting) -> Result<(), Errno> {
+    // It is no program for shadow stacks (CET, GCS): the kernel would give the child an empty one.
     // SAFETY: it would be memory of the child's in which the kernel notes the end of this process.
     let _ = unsafe { call(libc::SYS_set_tid_address, [0]) };
     // SAFETY: between the clone and its own end, or that of its child, the process that was called uses registers only.
@@ -128,7 +133,8 @@ unsafe fn share(waiting: *mut Waiting) -> Result<(), Errno> {
 #[inline(always)]
 unsafe fn clone_and_wait(waiting: *mut Waiting, flags: usize) -> isize {
     let mut result = libc::SYS_clone as isize;
-    // SAFETY: the caller answers for it; the registers are those of the kernel's convention.
+    // SAFETY: the caller answers for it; the registers are those of the kernel's convention. Only the child and an error
+    // leave the block, both at once: what changes behind the first branch changes for the process that was called alone.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -190,7 +196,8 @@ unsafe fn clone_and_wait(waiting: *mut Waiting, flags: usize) -> isize {
 #[inline(always)]
 unsafe fn clone_and_wait(waiting: *mut Waiting, flags: usize) -> isize {
     let mut result = flags.cast_signed();
-    // SAFETY: the caller answers for it; the registers are those of the kernel's convention.
+    // SAFETY: the caller answers for it; the registers are those of the kernel's convention. Only the child and an error
+    // leave the block, both at once: what changes behind the first branch changes for the process that was called alone.
     unsafe {
         std::arch::asm!(
             "svc 0",

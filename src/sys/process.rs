@@ -32,12 +32,17 @@ pub fn fork_background() -> Result<Forked, Errno> {
     }
 }
 
-/// Forks without what the C library does besides: for one thread none of it is needed, every page that it writes to is
-/// copied for the child, and a static program has its streams only for that.
+/// Forks without what glibc does besides: for one thread none of it is needed, every page that it writes to is
+/// copied for the child, and a static program has its streams only for that. Another C library may need to know: by musl's
+/// note of its thread abort(3) sends its signal.
 ///
 /// # Safety
 /// The C library is not told.
 pub(super) unsafe fn fork_bare() -> Result<libc::pid_t, Errno> {
+    if !cfg!(target_env = "gnu") {
+        // SAFETY: there is one thread.
+        return Errno::result(unsafe { libc::fork() });
+    }
     // SAFETY: without a stack and shared memory it is a fork, which goes on here with a copy of everything. On s390x the
     // first two arguments stand the other way round.
     let forked = unsafe {
